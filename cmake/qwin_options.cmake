@@ -1,0 +1,23 @@
+# Compiler and linker settings every target shares.
+add_library(qwin_options INTERFACE)
+target_include_directories(qwin_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+# Contraction would let the compiler fuse a multiply and an add in one file and not in another: results must not depend on it.
+target_compile_options(qwin_options INTERFACE -Wall -Wextra -Wno-psabi -ffp-contract=off -fstack-protector-strong)
+target_link_options(qwin_options INTERFACE -Wl,-z,relro,-z,now)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(QWIN_X86 ON)
+  target_compile_options(qwin_options INTERFACE -march=x86-64-v2 -fcf-protection)
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT QWIN_SANITIZE)
+  target_compile_definitions(qwin_options INTERFACE _FORTIFY_SOURCE=2)
+endif()
+if(QWIN_SANITIZE)
+  target_compile_options(qwin_options INTERFACE -fsanitize=${QWIN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(qwin_options INTERFACE -fsanitize=${QWIN_SANITIZE})
+endif()
+
+find_program(MOLD mold)
+if(MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
+  target_link_options(qwin_options INTERFACE -fuse-ld=mold)
+endif()

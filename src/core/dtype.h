@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Element and block types of stored tensors, named after GGUF's. A block is the smallest unit that can be decoded alone.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace qwin {
+
+enum class DType : uint8_t {
+  f32,
+  f16,
+  bf16,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+};
+inline constexpr int kNumDTypes = 15;
+
+struct DTypeInfo {
+  std::string_view name;      // "Q4_K"
+  uint32_t block_elements;    // elements a block, 1 for the plain types
+  uint32_t block_bytes;       // bytes a block
+};
+
+const DTypeInfo& dtype_info(DType type);
+
+}  // namespace qwin

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// GGUF version 2 and 3, one file or split (`-00001-of-0000N.gguf`). Format: ggml's docs/gguf.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/file_span.h"
+#include "io/tensor_table.h"
+
+namespace qwin {
+
+enum class GgufType : uint32_t {
+  u8 = 0, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64,
+};
+
+// A metadata value; scalars are widened, array elements of numeric types stay in the file.
+struct GgufValue {
+  GgufType type = GgufType::u8;
+  uint64_t u = 0;                          // u8 … u64, boolean
+  int64_t i = 0;                           // i8 … i64
+  double f = 0;                            // f32, f64
+  std::string_view s;                      // string
+  GgufType element_type = GgufType::u8;    // array
+  uint64_t count = 0;                      // array
+  FileSpan elements;                       // array of numbers: packed little-endian
+  std::vector<std::string_view> strings;   // array of strings
+};
+
+class GgufMetadata {
+ public:
+  // nullptr when the key is absent.
+  const GgufValue* find(std::string_view key) const;
+  // The value as asked; an absent key gives `fallback`, another type throws Error(bad_config) naming the key.
+  uint64_t get_uint(std::string_view key, uint64_t fallback) const;
+  double get_float(std::string_view key, double fallback) const;
+  bool get_bool(std::string_view key, bool fallback) const;
+  std::string_view get_string(std::string_view key, std::string_view fallback) const;
+  const std::vector<std::pair<std::string_view, GgufValue>>& entries() const { return entries_; }
+  void add(std::string_view key, GgufValue value);
+
+ private:
+  std::vector<std::pair<std::string_view, GgufValue>> entries_;
+};
+
+struct GgufFile {
+  std::vector<std::shared_ptr<const MappedFile>> files;  // more than one when split
+  uint32_t version = 0;
+  GgufMetadata metadata;
+  TensorTable tensors;
+};
+
+// Opens a file, or all files of a split given its first. Throws Error with the class of the fault.
+GgufFile open_gguf(const std::string& path);
+
+}  // namespace qwin

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON documents with keys in file order. Depth is bounded because nested documents are walked recursively.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "qwin/error.h"
+
+namespace qwin {
+
+using Json = nlohmann::ordered_json;
+
+inline constexpr int kMaxJsonDepth = 64;
+
+// Parses `text`. Throws Error(code) naming `what` when the text is no JSON, is nested deeper than kMaxJsonDepth or is not UTF-8.
+Json parse_json(std::string_view text, const char* what, ErrorCode code);
+
+}  // namespace qwin

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model as it lies on disk, in either of its two forms; the rooms above pick out what they need.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "io/gguf.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+
+namespace qwin {
+
+struct ModelFiles {
+  enum class Format { gguf, safetensors };
+
+  Format format = Format::gguf;
+  std::string path;
+  TensorTable tensors;
+  std::vector<std::shared_ptr<const MappedFile>> files;  // keeps every span alive
+
+  GgufMetadata gguf;  // format gguf
+
+  // Format safetensors; absent documents are null (std::nullopt for the raw text).
+  Json config;                               // config.json, required
+  Json generation_config;                    // generation_config.json
+  Json tokenizer_config;                     // tokenizer_config.json
+  std::optional<std::string> tokenizer_json;  // tokenizer.json, unparsed
+  std::optional<std::string> chat_template;   // chat_template.jinja when it is a file of its own
+};
+
+// Opens a GGUF file (any name; the magic decides) or a directory with config.json and safetensors.
+// Nothing else in a directory is ever opened. Throws Error with the class of the fault.
+ModelFiles open_model_files(const std::string& path);
+
+}  // namespace qwin

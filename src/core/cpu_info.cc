@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/cpu_info.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "qwin/error.h"
+
+namespace qwin {
+
+namespace {
+
+constexpr std::string_view kIsaNames[] = {"float32", "reference", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"};
+
+std::string read_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// A number, or nullopt for "max", "" and anything else.
+std::optional<uint64_t> parse_bytes(const std::string& text) {
+  if (text.empty() || !std::isdigit(static_cast<unsigned char>(text[0]))) return std::nullopt;
+  return std::strtoull(text.c_str(), nullptr, 10);
+}
+
+uint64_t meminfo_bytes(std::string_view key) {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+// The process's cgroup v2 folder, or the root of the hierarchy.
+std::string cgroup_folder() {
+  const std::string line = read_line("/proc/self/cgroup");  // "0::/path"
+  if (line.starts_with("0::")) {
+    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
+    if (std::ifstream(folder + "/cgroup.procs").good()) return folder;
+  }
+  return "/sys/fs/cgroup";
+}
+
+std::optional<double> cgroup_cpu_quota() {
+  std::istringstream v2(read_line(cgroup_folder() + "/cpu.max"));
+  std::string quota;
+  double period = 0;
+  if (v2 >> quota >> period && quota != "max" && period > 0) return std::strtod(quota.c_str(), nullptr) / period;
+  const std::string v1 = read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  const std::string v1_period = read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (!v1.empty() && v1[0] != '-' && !v1_period.empty()) return std::strtod(v1.c_str(), nullptr) / std::strtod(v1_period.c_str(), nullptr);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view cpu_isa_name(CpuIsa isa) { return kIsaNames[static_cast<int>(isa)]; }
+
+std::optional<CpuIsa> parse_cpu_isa(std::string_view name) {
+  for (int i = 0; i < static_cast<int>(std::size(kIsaNames)); ++i) {
+    if (kIsaNames[i] == name) return static_cast<CpuIsa>(i);
+  }
+  return std::nullopt;
+}
+
+CpuIsa detect_cpu_isa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (!avx2) return CpuIsa::reference;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (!avx512) return __builtin_cpu_supports("avxvnni") ? CpuIsa::avx2_vnni : CpuIsa::avx2;
+  if (!__builtin_cpu_supports("avx512vnni")) return CpuIsa::avx512;
+  return CpuIsa::avx512_vnni;
+#else
+  return CpuIsa::reference;
+#endif
+}
+
+CpuIsa choose_cpu_isa() {
+  const CpuIsa best = detect_cpu_isa();
+  const char* wish = std::getenv("QWIN_CPU_ISA");
+  if (wish == nullptr || *wish == '\0') return best;
+  const std::optional<CpuIsa> isa = parse_cpu_isa(wish);
+  if (!isa) {
+    throw Error(ErrorCode::invalid_argument, std::string("QWIN_CPU_ISA=") + wish +
+                    " is unknown; use float32, reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16 or amx");
+  }
+  // A cap above what the CPU has caps nothing.
+  return std::min(*isa, best);
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown CPU";
+}
+
+std::vector<int> allowed_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cores;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return {0};
+  std::set<std::string> seen;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    const std::string siblings =
+        read_line("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    if (siblings.empty() || seen.insert(siblings).second) cores.push_back(cpu);
+  }
+  return cores;
+}
+
+int default_num_threads() {
+  int threads = static_cast<int>(allowed_cores().size());
+  if (const auto quota = cgroup_cpu_quota()) threads = std::min(threads, static_cast<int>(std::ceil(*quota)));
+  return std::max(threads, 1);
+}
+
+MemoryInfo memory_info() {
+  MemoryInfo info{meminfo_bytes("MemTotal:"), meminfo_bytes("MemAvailable:")};
+  const std::string folder = cgroup_folder();
+  auto limit = parse_bytes(read_line(folder + "/memory.max"));
+  auto used = parse_bytes(read_line(folder + "/memory.current"));
+  if (!limit) {
+    limit = parse_bytes(read_line("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    used = parse_bytes(read_line("/sys/fs/cgroup/memory/memory.usage_in_bytes"));
+  }
+  if (limit && *limit < info.total_bytes) {
+    info.total_bytes = *limit;
+    info.available_bytes = std::min(info.available_bytes, *limit - std::min(*limit, used.value_or(0)));
+  }
+  return info;
+}
+
+std::string transparent_huge_pages() {
+  const std::string line = read_line("/sys/kernel/mm/transparent_hugepage/enabled");
+  const size_t open = line.find('['), close = line.find(']');
+  return open == std::string::npos || close == std::string::npos ? "" : line.substr(open + 1, close - open - 1);
+}
+
+}  // namespace qwin

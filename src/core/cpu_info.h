@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine has and what this process may use of it: instruction sets, cores, memory. Read from the CPU, /proc and cgroups.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qwin {
+
+// The rungs of the kernel ladder, each including the ones before it. `float32` is no rung but the mathematics itself.
+enum class CpuIsa : uint8_t { float32, reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx };
+
+std::string_view cpu_isa_name(CpuIsa isa);
+// nullopt for an unknown name.
+std::optional<CpuIsa> parse_cpu_isa(std::string_view name);
+// The highest rung this CPU and operating system can run.
+CpuIsa detect_cpu_isa();
+// detect_cpu_isa(), capped by QWIN_CPU_ISA. Throws Error(invalid_argument) for an unknown name or a rung the CPU lacks.
+CpuIsa choose_cpu_isa();
+
+std::string cpu_name();
+// One logical CPU for each physical core this process is allowed to run on; hyper-thread siblings are left out.
+std::vector<int> allowed_cores();
+// Threads worth starting: allowed_cores(), and no more than the cgroup's CPU quota allows.
+int default_num_threads();
+
+struct MemoryInfo {
+  uint64_t total_bytes = 0;      // of the machine, or of the cgroup if that is less
+  uint64_t available_bytes = 0;  // without swapping, likewise
+};
+MemoryInfo memory_info();
+
+// The active choice of /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise", "never", or "" when unknown.
+std::string transparent_huge_pages();
+
+}  // namespace qwin

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// A persistent team of pinned threads that runs one function at a time. A forward pass enters it some hundred times a token,
+// so workers spin briefly between calls before they sleep in the kernel.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace qwin {
+
+// Not thread-safe: one thread owns the team and takes part in every call as member 0.
+class ThreadTeam {
+ public:
+  // Members 1 … num_threads-1 are pinned to the i-th of `cores`; an empty list pins nothing.
+  ThreadTeam(int num_threads, std::vector<int> cores);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int size() const { return num_threads_; }
+
+  // Runs body(member) on every member and returns when all are done. `body` must not throw.
+  template <typename F>
+  void run(F&& body) {
+    if (num_threads_ == 1) return body(0);
+    using Body = std::remove_reference_t<F>;
+    start([](void* context, int member) { (*static_cast<Body*>(context))(member); }, const_cast<std::remove_const_t<Body>*>(&body));
+  }
+
+  // Splits [0, count) into pieces of `grain` that members take as they become free, and runs body(begin, end, member) on each.
+  // Which member runs a piece is not fixed, so a piece's result must not depend on it.
+  template <typename F>
+  void for_each(size_t count, size_t grain, F&& body) {
+    if (num_threads_ == 1 || count <= grain) {
+      if (count > 0) body(size_t{0}, count, 0);
+      return;
+    }
+    next_.store(0, std::memory_order_relaxed);
+    run([&](int member) {
+      for (;;) {
+        const size_t begin = next_.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= count) return;
+        body(begin, begin + grain < count ? begin + grain : count, member);
+      }
+    });
+  }
+
+ private:
+  using Entry = void (*)(void* context, int member);
+  void start(Entry entry, void* context);
+  void work(int member, int core);
+
+  const int num_threads_;
+  Entry entry_ = nullptr;
+  void* context_ = nullptr;
+  alignas(64) std::atomic<uint32_t> epoch_{0};    // grows by one a call
+  alignas(64) std::atomic<uint32_t> pending_{0};  // workers still inside the call
+  alignas(64) std::atomic<size_t> next_{0};       // for_each's next piece
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace qwin

@@ -1,0 +1,80 @@
+# qwin's tasks, by name; `make help` lists them. Each installs what it misses, and nothing when it misses nothing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+DEMO_MODEL ?= qwen2.5-coder-0.5b
+# Paths are cached relative to the checkout, so that a fresh clone finds what an older one compiled.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+export CCACHE_MAXSIZE ?= 2G
+export QWIN_BINARY ?= $(CURDIR)/build/release/qwin
+
+PYTHON := .venv/bin/python
+CTEST := ctest --output-on-failure --no-tests=error -j $(JOBS)
+
+# $(call build,PRESET): configures once (Ninja reconfigures by itself after that) and builds.
+build = { [ -e build/$(1)/build.ninja ] || cmake --preset $(1) -Wno-dev; } && cmake --build build/$(1) -j $(JOBS)
+
+.PHONY: help build demo test test-long check asan tsan fuzz format tidy clean install-build install-test
+
+help:  ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install-build:
+	@tools/install_dependencies.sh build test
+
+install-test: install-build
+	@tools/python_environment.sh tools/requirements-test.txt
+
+build: install-build  ## Build the command: build/release/qwin
+	@$(call build,release)
+
+demo: build  ## Build, fetch a small Qwen2.5 and let it answer
+	@tools/demo.sh $(QWIN_BINARY) $(DEMO_MODEL)
+
+check: install-test  ## The checks of the source itself: arrows between rooms, sizes
+	@$(PYTHON) tools/check_includes.py
+	@$(PYTHON) tools/check_sizes.py
+
+# Both runners speak even if the first one fails; the last lines are theirs.
+test: install-test build check  ## Every test but the long ones
+	@status=0; \
+	$(CTEST) --test-dir build/release -E 'LongTest' || status=1; \
+	$(PYTHON) -m pytest -m 'not long' || status=1; \
+	exit $$status
+
+test-long: install-test build check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
+	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt
+	@status=0; \
+	$(MAKE) asan || status=1; \
+	$(MAKE) tsan || status=1; \
+	$(MAKE) fuzz || status=1; \
+	$(CTEST) --test-dir build/release || status=1; \
+	$(PYTHON) -m pytest || status=1; \
+	exit $$status
+
+asan: install-build  ## The C++ tests under the address and undefined-behaviour sanitizers
+	@$(call build,asan)
+	@$(CTEST) --test-dir build/asan -E 'LongTest'
+
+tsan: install-build  ## The C++ tests under the thread sanitizer
+	@$(call build,tsan)
+	@setarch -R $(CTEST) --test-dir build/tsan -E 'LongTest'
+
+fuzz: install-build  ## FUZZ_SECONDS (60) of every fuzz target, or of FUZZ=name alone
+	@tools/install_dependencies.sh clang
+	@$(call build,fuzz)
+	@tools/fuzz.sh build/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+format:  ## Format the C++ sources in place
+	@tools/install_dependencies.sh format
+	@tools/format.sh
+
+tidy: build  ## clang-tidy over src/
+	@tools/install_dependencies.sh clang tidy
+	@run-clang-tidy-19 -quiet -p build/release -j $(JOBS) '$(CURDIR)/src/.*'
+
+clean:  ## Remove what was built and installed in the checkout
+	rm -rf build .venv dist .pytest_cache

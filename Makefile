@@ -23,7 +23,7 @@ help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install-build:
-	@tools/install_dependencies.sh build test
+	@tools/install_dependencies.sh build libraries test
 
 install-test: install-build
 	@tools/python_environment.sh tools/requirements-test.txt

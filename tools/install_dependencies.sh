@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# install_dependencies.sh GROUP... : installs the Debian packages of these groups of packages.txt that are missing.
-# Installs nothing and asks no server when all are there. Without root it names what is missing and how to get it.
+# install_dependencies.sh [--check] GROUP... : installs the Debian packages of these groups of packages.txt that are missing.
+# Installs nothing and asks no server when all are there. Without root, or with --check, it names what is missing and how
+# to get it, and fails.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+check=no
+if [ "${1:-}" = --check ]; then
+  check=yes
+  shift
+fi
 
 # Any Python will do, pyenv's too, as long as it can make a virtual environment.
 python_is_usable() {
@@ -35,11 +41,12 @@ for package in "${wanted[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
-if [ "$(id -u)" -ne 0 ]; then
+if [ $check = yes ] || [ "$(id -u)" -ne 0 ]; then
+  sudo=$([ "$(id -u)" -eq 0 ] || echo "sudo ")
   {
-    echo "error: these packages are missing, and installing them needs root: ${missing[*]}"
-    echo "Install them with this command, then try again:"
-    echo "  sudo apt-get update && sudo apt-get install --no-install-recommends ${missing[*]}"
+    echo "error: these packages are missing: ${missing[*]}"
+    echo "Install them as root with this command, then try again:"
+    echo "  ${sudo}apt-get update && ${sudo}apt-get install --no-install-recommends ${missing[*]}"
   } >&2
   exit 1
 fi

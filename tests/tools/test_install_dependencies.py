@@ -56,6 +56,13 @@ def test_others_are_told_the_packages_and_the_command(run):
     assert "sudo apt-get update && sudo apt-get install --no-install-recommends libgtest-dev libgmock-dev" in done.stderr
 
 
+def test_check_only_tells(run):
+    done, calls = run("--check", "test", installed=["libgmock-dev"])
+    assert done.returncode == 1
+    assert calls == []
+    assert "  apt-get update && apt-get install --no-install-recommends libgtest-dev\n" in done.stderr
+
+
 def test_an_unknown_group_is_a_mistake(run):
     done, calls = run("nonsense")
     assert done.returncode == 2

@@ -30,12 +30,13 @@ ARROWS = {
     "cli": ["engine", "eval", "hub"],
 }
 
-# Files compiled for one instruction set, and the specification they are compared with: an inline function shared with
-# another file would be kept once by the linker, perhaps in the form that this processor cannot run.
-PLAIN_FOLDERS = ("kernels/x86", "kernels/arm", "kernels/reference")
-INTRINSICS = {"kernels/x86": {"immintrin.h"}, "kernels/arm": {"arm_neon.h", "arm_sve.h"}, "kernels/reference": set()}
+# Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,
+# perhaps in the form that this processor cannot run.
+ISA_FOLDERS = {"kernels/x86": {"immintrin.h"}, "kernels/arm": {"arm_neon.h", "arm_sve.h"}}
 PLAIN_HEADERS = {"stdint.h", "stddef.h", "string.h", "cstdint", "cstddef", "cstring"}
-MATHS_HEADERS = {"math.h", "cmath"}  # inline functions: for the specification alone, which has no flags of its own
+# The specification the others are compared with is plain C++: no intrinsics.
+REFERENCE_FOLDER = "kernels/reference"
+INTRINSICS = re.compile(r"\w*intrin\.h|arm_\w+\.h")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = {".h", ".cc", ".cuh", ".cu", ".inc"}
@@ -48,19 +49,10 @@ def includes(path):
     return [(number, match[1], match[2]) for number, match in found if match]
 
 
-def plain_folder(relative):
-    """The folder of PLAIN_FOLDERS a file of src/ lies in, or None."""
-    return next((folder for folder in PLAIN_FOLDERS if relative.startswith(folder + "/")), None)
-
-
-def check_plain_file(folder, bracket, name):
-    """The complaint about one include of an instruction-set or reference file, or None."""
-    allowed = PLAIN_HEADERS | INTRINSICS[folder]
-    if folder == "kernels/reference":
-        allowed = allowed | MATHS_HEADERS
-    if bracket == "<" and name in allowed:
-        return None
-    if bracket == '"' and name.startswith("kernels/"):
+def check_isa_file(folder, bracket, name):
+    """The complaint about one include of a file compiled for one instruction set, or None."""
+    allowed = PLAIN_HEADERS | ISA_FOLDERS[folder]
+    if bracket == "<" and name in allowed or bracket == '"' and name.startswith("kernels/"):
         return None
     return f"{folder} may include only kernels/ and <{'> <'.join(sorted(allowed))}>"
 
@@ -90,13 +82,15 @@ def check_sources(root, arrows):
         if path.suffix not in SOURCES:
             continue
         relative = path.relative_to(root / "src").as_posix()
-        room, folder = relative.split("/")[0], plain_folder(relative)
+        room, folder = relative.split("/")[0], "/".join(relative.split("/")[:2])
         if room not in arrows:
             complaints.append(f"src/{relative}:1: no room '{room}' in the table of tools/check_includes.py")
             continue
         for number, bracket, name in includes(path):
-            if folder:
-                complain(path, number, name, check_plain_file(folder, bracket, name))
+            if folder in ISA_FOLDERS:
+                complain(path, number, name, check_isa_file(folder, bracket, name))
+            elif folder == REFERENCE_FOLDER and INTRINSICS.fullmatch(name):
+                complain(path, number, name, f"{folder} is plain C++, without intrinsics")
             else:
                 complain(path, number, name, check_room_file(room, arrows, bracket, name))
     for path in sorted((root / "include").rglob("*.h")):

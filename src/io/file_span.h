@@ -59,6 +59,7 @@ class SpanReader {
 };
 
 // A regular file mapped read-only. Anything that is no regular file, or is empty, throws Error(io).
+// A file that another process shortens turns the lost pages into SIGBUS; read() reports it as an Error instead.
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::string& path);
@@ -69,10 +70,16 @@ class MappedFile {
   FileSpan span() const { return FileSpan(data_, size_); }
   const std::string& path() const { return path_; }
 
+  // Copies `length` bytes at `offset` through the descriptor, without touching the mapping. Throws Error(io).
+  void read(uint64_t offset, void* out, size_t length) const;
+  // Tells the system that the file will be read from front to back.
+  void advise_sequential() const;
+
  private:
-  MappedFile(std::string path, const std::byte* data, uint64_t size);
+  MappedFile(std::string path, int fd, const std::byte* data, uint64_t size);
 
   std::string path_;
+  int fd_;
   const std::byte* data_;
   uint64_t size_;
 };

@@ -13,7 +13,8 @@ using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 64;
 
-// Parses `text`. Throws Error(code) naming `what` when the text is no JSON, is nested deeper than kMaxJsonDepth or is not UTF-8.
+// Parses `text` in linear time. Throws Error(code) naming `what` when the text is no JSON in UTF-8, is nested deeper
+// than kMaxJsonDepth or has a key twice. Look-ups in an object are linear: walk large ones with items().
 Json parse_json(std::string_view text, const char* what, ErrorCode code);
 
 }  // namespace qwin

@@ -22,9 +22,9 @@ struct ModelFiles {
   GgufMetadata gguf;  // format gguf
 
   // Format safetensors; absent documents are null (std::nullopt for the raw text).
-  Json config;                               // config.json, required
-  Json generation_config;                    // generation_config.json
-  Json tokenizer_config;                     // tokenizer_config.json
+  Json config;                                // config.json, required
+  Json generation_config;                     // generation_config.json
+  Json tokenizer_config;                      // tokenizer_config.json
   std::optional<std::string> tokenizer_json;  // tokenizer.json, unparsed
   std::optional<std::string> chat_template;   // chat_template.jinja when it is a file of its own
 };

@@ -18,6 +18,9 @@ if(QWIN_SANITIZE)
   target_compile_options(qwin_options INTERFACE -fsanitize=${QWIN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(qwin_options INTERFACE -fsanitize=${QWIN_SANITIZE})
 endif()
+if(QWIN_FUZZ)  # the rooms tell the fuzzer which branches an input took
+  target_compile_options(qwin_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 find_program(MOLD mold)
 if(MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)

@@ -11,9 +11,9 @@ if [ "${1:-}" = --check ]; then
   shift
 fi
 
-# Any Python will do, pyenv's too, as long as it can make a virtual environment.
+# Any Python will do, pyenv's too, as long as it has pip and can make a virtual environment.
 python_is_usable() {
-  python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+  python3 -c 'import ensurepip, pip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
 
 wanted=()
@@ -53,6 +53,14 @@ fi
 
 echo "Installing: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
-options=(-qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120)
-apt-get "${options[@]}" update >&2
-apt-get "${options[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+  apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1 || {
+    cat "$log" >&2
+    echo "error: apt-get $1 failed; without it these packages are missing: ${missing[*]}" >&2
+    exit 1
+  }
+}
+apt update
+apt install -y --no-install-recommends "${missing[@]}"

@@ -11,7 +11,7 @@ import pytest
 def run(root, tmp_path):
     """run(groups, installed=…, uid=…) -> (the finished process, the apt-get calls it made)."""
 
-    def execute(*groups, installed=(), uid=0):
+    def execute(*groups, installed=(), uid=0, apt_get=""):
         calls = tmp_path / "apt-get-calls"
         scripts = {
             "dpkg-query": "\n".join(
@@ -19,7 +19,7 @@ def run(root, tmp_path):
             )
             + "\nexit 1",
             "id": f"echo {uid}",
-            "apt-get": f'echo "$@" >> {calls}',
+            "apt-get": f'echo "$@" >> {calls}; {apt_get}',
         }
         for name, text in scripts.items():
             (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -61,6 +61,13 @@ def test_check_only_tells(run):
     assert done.returncode == 1
     assert calls == []
     assert "  apt-get update && apt-get install --no-install-recommends libgtest-dev\n" in done.stderr
+
+
+def test_what_apt_get_says_is_shown_when_it_fails(run):
+    done, _ = run("test", apt_get="echo 'E: no network'; exit 100")
+    assert done.returncode == 1
+    assert "E: no network" in done.stderr
+    assert "libgtest-dev libgmock-dev" in done.stderr
 
 
 def test_an_unknown_group_is_a_mistake(run):

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer owns bytes; everything else views them. Large buffers ask for 2 MiB pages: on Zen 4 that lifts read bandwidth from
-// 24-32 to 37-56 GB/s, because a stream of weights misses the TLB on every 4 KiB page otherwise.
+// Buffer owns bytes; everything else views them. Large buffers ask for 2 MiB pages: on Zen 4 that lifts read bandwidth
+// from 24-32 to 37-56 GB/s, because a stream of weights misses the TLB on every 4 KiB page otherwise.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,8 @@ namespace qwin {
 
 namespace {
 
-constexpr std::string_view kIsaNames[] = {"float32", "reference", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"};
+constexpr std::string_view kIsaNames[] = {"float32", "reference",   "avx2",        "avx2_vnni",
+                                          "avx512",  "avx512_vnni", "avx512_bf16", "amx"};
 
 std::string read_line(const std::string& path) {
   std::ifstream file(path);
@@ -56,7 +57,8 @@ std::optional<double> cgroup_cpu_quota() {
   if (v2 >> quota >> period && quota != "max" && period > 0) return std::strtod(quota.c_str(), nullptr) / period;
   const std::string v1 = read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
   const std::string v1_period = read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (!v1.empty() && v1[0] != '-' && !v1_period.empty()) return std::strtod(v1.c_str(), nullptr) / std::strtod(v1_period.c_str(), nullptr);
+  if (!v1.empty() && v1[0] != '-' && !v1_period.empty())
+    return std::strtod(v1.c_str(), nullptr) / std::strtod(v1_period.c_str(), nullptr);
   return std::nullopt;
 }
 
@@ -92,7 +94,8 @@ CpuIsa choose_cpu_isa() {
   if (wish == nullptr || *wish == '\0') return best;
   const std::optional<CpuIsa> isa = parse_cpu_isa(wish);
   if (!isa) {
-    throw Error(ErrorCode::invalid_argument, std::string("QWIN_CPU_ISA=") + wish +
+    throw Error(ErrorCode::invalid_argument,
+                std::string("QWIN_CPU_ISA=") + wish +
                     " is unknown; use float32, reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16 or amx");
   }
   // A cap above what the CPU has caps nothing.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine has and what this process may use of it: instruction sets, cores, memory. Read from the CPU, /proc and cgroups.
+// What this machine has and what this process may use of it: instruction sets, cores, memory. Read from the CPU, /proc
+// and cgroups.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace qwin {
+#include "core/cpu_isa.h"
 
-// The rungs of the kernel ladder, each including the ones before it. `float32` is no rung but the mathematics itself.
-enum class CpuIsa : uint8_t { float32, reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, amx };
+namespace qwin {
 
 std::string_view cpu_isa_name(CpuIsa isa);
 // nullopt for an unknown name.

@@ -62,7 +62,8 @@ void ThreadTeam::start(Entry entry, void* context) {
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
   entry(context, 0);
-  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0; left = pending_.load(std::memory_order_acquire)) {
+  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;
+       left = pending_.load(std::memory_order_acquire)) {
     wait_while_equal(pending_, left);
   }
 }

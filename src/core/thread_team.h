@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A persistent team of pinned threads that runs one function at a time. A forward pass enters it some hundred times a token,
-// so workers spin briefly between calls before they sleep in the kernel.
+// A persistent team of pinned threads that runs one function at a time. A forward pass enters it some hundred times a
+// token, so workers spin briefly between calls before they sleep in the kernel.
 #pragma once
 
 #include <atomic>
@@ -28,11 +28,12 @@ class ThreadTeam {
   void run(F&& body) {
     if (num_threads_ == 1) return body(0);
     using Body = std::remove_reference_t<F>;
-    start([](void* context, int member) { (*static_cast<Body*>(context))(member); }, const_cast<std::remove_const_t<Body>*>(&body));
+    start([](void* context, int member) { (*static_cast<Body*>(context))(member); },
+          const_cast<std::remove_const_t<Body>*>(&body));
   }
 
-  // Splits [0, count) into pieces of `grain` that members take as they become free, and runs body(begin, end, member) on each.
-  // Which member runs a piece is not fixed, so a piece's result must not depend on it.
+  // Splits [0, count) into pieces of `grain` that members take as they become free, and runs body(begin, end, member)
+  // on each. Which member runs a piece is not fixed, so a piece's result must not depend on it.
   template <typename F>
   void for_each(size_t count, size_t grain, F&& body) {
     if (num_threads_ == 1 || count <= grain) {

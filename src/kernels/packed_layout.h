@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// How weights lie in memory once they are repacked for the kernels: one layout for every instruction set.
+//
+// Rows are taken in tiles of 16, columns in spans of 128 (4 groups of 32). A tile is one stream that a kernel reads
+// front to back. Its vectors are 64 bytes: 16 rows x 4 consecutive columns, so that a 32-bit lane is a row and one
+// broadcast of four activations meets all 16 rows. Four columns of all rows are a "quad"; a span has 32 quads.
+//
+//   u4, lut4  64 bytes hold two quads:   byte = code[4 quads even] | code[quad odd] << 4
+//   u5        u4, then per group 64 bytes whose bit q is the fifth bit of quad q
+//   u6        u4, then per half group 64 bytes whose bits 2i, 2i+1 are the upper bits of quad i
+//   u8        one quad each
+//
+// A tile is a row of blocks; a block is what shares one f16 scale: 1 span (flat) or 2 spans (nested):
+//
+//   flat          codes | f16 scale[4 groups][16 rows]                                    w = scale * (code - zero)
+//   flat_min      codes | f16 scale[4][16] | f16 min[4][16]                               w = scale * code - min
+//   nested32      codes x2 | s8 sub[2][4][16] | f16 scale[16]                             w = scale * sub * (code -
+//   zero) nested32_min  codes x2 | s8 sub[2][4][16] | u8 min[2][16][4] | f16 scale[16], dmin[16] nested16      codes x2
+//   | s8 sub[2][8][16] | f16 scale[16]                             (groups of 16 columns) nested16_min  codes x2 | s8
+//   sub[2][8][16] | u8 min[2][2][16][4] | f16 scale[16], dmin[16]
+//                                                                                         w = scale * sub * code - dmin
+//                                                                                         * min
+// Every block is padded to 64 bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace qwin {
+
+inline constexpr int kTileRows = 16;
+inline constexpr int kSpan = 128;  // columns that share one activation scale
+inline constexpr int kQuadsPerSpan = kSpan / 4;
+inline constexpr int kVectorBytes = 4 * kTileRows;  // one quad of a tile in bytes
+
+enum class CodeKind : uint8_t { u4, u5, u6, u8, lut4 };
+enum class ScaleKind : uint8_t { flat, flat_min, nested32, nested32_min, nested16, nested16_min };
+
+// One a quantized file type, which it represents without loss.
+enum class PackedFormat : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs };
+inline constexpr int kNumPackedFormats = 12;
+
+struct PackedLayout {
+  CodeKind code;
+  ScaleKind scale;
+  int zero;  // what is subtracted from every code: 0 where the scales have a min
+
+  constexpr bool nested() const { return scale != ScaleKind::flat && scale != ScaleKind::flat_min; }
+  constexpr bool has_min() const {
+    return scale == ScaleKind::flat_min || scale == ScaleKind::nested32_min || scale == ScaleKind::nested16_min;
+  }
+  constexpr int group() const { return scale == ScaleKind::nested16 || scale == ScaleKind::nested16_min ? 16 : 32; }
+  constexpr int groups_per_span() const { return kSpan / group(); }
+  constexpr int spans_per_block() const { return nested() ? 2 : 1; }
+
+  // Bytes and offsets within a block.
+  constexpr size_t code_bytes() const {  // of one span
+    return code == CodeKind::u8 ? 2048 : code == CodeKind::u6 ? 1536 : code == CodeKind::u5 ? 1280 : 1024;
+  }
+  constexpr size_t scales_offset() const { return code_bytes() * spans_per_block(); }
+  constexpr size_t span_scales_bytes() const { return size_t(groups_per_span()) * kTileRows * (nested() ? 1 : 2); }
+  constexpr size_t mins_offset() const { return scales_offset() + span_scales_bytes() * spans_per_block(); }
+  constexpr size_t span_mins_bytes() const { return has_min() ? span_scales_bytes() : 0; }
+  constexpr size_t super_offset() const { return mins_offset() + span_mins_bytes() * spans_per_block(); }
+  constexpr size_t super_bytes() const { return nested() ? (has_min() ? 64 : 32) : 0; }
+  constexpr size_t block_bytes() const { return (super_offset() + super_bytes() + 63) / 64 * 64; }
+};
+
+inline constexpr PackedLayout packed_layout(PackedFormat format) {
+  switch (format) {
+    case PackedFormat::q4_0: return {CodeKind::u4, ScaleKind::flat, 8};
+    case PackedFormat::q4_1: return {CodeKind::u4, ScaleKind::flat_min, 0};
+    case PackedFormat::q5_0: return {CodeKind::u5, ScaleKind::flat, 16};
+    case PackedFormat::q5_1: return {CodeKind::u5, ScaleKind::flat_min, 0};
+    case PackedFormat::q8_0: return {CodeKind::u8, ScaleKind::flat, 128};
+    case PackedFormat::q2_k: return {CodeKind::u4, ScaleKind::nested16_min, 0};
+    case PackedFormat::q3_k: return {CodeKind::u4, ScaleKind::nested16, 4};
+    case PackedFormat::q4_k: return {CodeKind::u4, ScaleKind::nested32_min, 0};
+    case PackedFormat::q5_k: return {CodeKind::u5, ScaleKind::nested32_min, 0};
+    case PackedFormat::q6_k: return {CodeKind::u6, ScaleKind::nested16, 32};
+    case PackedFormat::iq4_nl: return {CodeKind::lut4, ScaleKind::flat, 128};
+    case PackedFormat::iq4_xs: return {CodeKind::lut4, ScaleKind::nested32, 128};
+  }
+  return {};
+}
+
+// lut4: the non-linear values of IQ4_NL and IQ4_XS, plus 128.
+inline constexpr uint8_t kLut4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+
+}  // namespace qwin

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sampling/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <string>
+
+#include "qwin/error.h"
+#include "sampling/random.h"
+
+namespace qwin {
+namespace {
+
+// All bits but the sign of the largest magnitude: an integer maximum vectorizes, comparing floats with NaN would not.
+bool all_finite(std::span<const float> x) {
+  uint32_t largest = 0;
+  for (float v : x) largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffffu);
+  return largest < 0x7f800000u;
+}
+
+// The lowest id among the highest logits. Requires: no NaN, at least one.
+int32_t argmax(std::span<const float> x) {
+  // Floats order as integers once the magnitude bits of negative ones are flipped.
+  int32_t highest_key = std::numeric_limits<int32_t>::min();
+  for (float v : x) {
+    const int32_t bits = std::bit_cast<int32_t>(v);
+    highest_key = std::max(highest_key, bits ^ ((bits >> 31) & 0x7fffffff));
+  }
+  const float highest = std::bit_cast<float>(highest_key ^ ((highest_key >> 31) & 0x7fffffff));
+  return static_cast<int32_t>(std::find(x.begin(), x.end(), highest) - x.begin());
+}
+
+}  // namespace
+
+Sampler::Sampler(const SamplingParams& params, uint32_t num_token_ids, uint64_t default_seed,
+                 std::span<const int32_t> eos_token_ids)
+    : params_(params),
+      num_token_ids_(num_token_ids),
+      seed_(params.seed.value_or(default_seed)),
+      end_token_ids_(eos_token_ids.begin(), eos_token_ids.end()),
+      penalties_(params, num_token_ids) {
+  params.validate();
+  if (num_token_ids == 0) throw Error(ErrorCode::invalid_argument, "num_token_ids must be at least 1, not 0");
+  end_token_ids_.insert(end_token_ids_.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
+  std::erase_if(end_token_ids_, [=](int32_t id) { return id < 0 || static_cast<uint32_t>(id) >= num_token_ids; });
+  std::erase_if(params_.logit_bias, [=](const auto& b) { return static_cast<uint32_t>(b.first) >= num_token_ids; });
+}
+
+void Sampler::accept(int32_t token_id) {
+  penalties_.add_output(token_id);
+  ++num_outputs_;
+}
+
+int32_t Sampler::sample(std::span<float> logits) {
+  if (logits.size() < num_token_ids_) {
+    throw Error(ErrorCode::invalid_argument, "logits of " + std::to_string(logits.size()) +
+                                                 " tokens, expected at least " + std::to_string(num_token_ids_));
+  }
+  if (!all_finite(logits)) throw Error(ErrorCode::numerical, "the model's logits are not finite");
+  if (params_.logprobs >= 0) keep_logprobs(logits);
+
+  const std::span<float> choices = logits.first(num_token_ids_);
+  adjust(choices);
+  const int32_t token_id = params_.temperature == 0 ? argmax(choices) : draw(choices);
+  if (choices[token_id] == -std::numeric_limits<float>::infinity()) {
+    throw Error(ErrorCode::invalid_argument, "stop_token_ids and min_tokens together ban every token");
+  }
+  if (params_.logprobs >= 0) {
+    logprobs_.chosen = {token_id, static_cast<float>(raw_logits_[token_id] - log_sum_exp_)};
+  }
+  return token_id;
+}
+
+// Penalties, then bias, then bans: a bias can outweigh a penalty, nothing outweighs a ban.
+void Sampler::adjust(std::span<float> logits) const {
+  penalties_.apply(logits);
+  constexpr float kMax = std::numeric_limits<float>::max();
+  for (const auto& [id, bias] : params_.logit_bias) logits[id] = std::clamp(logits[id] + bias, -kMax, kMax);
+  if (num_outputs_ < static_cast<uint64_t>(params_.min_tokens)) {
+    for (int32_t id : end_token_ids_) logits[id] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+// Temperature, top-k, top-p, min-p, as in transformers. Temperature comes first, so top_p and min_p mean shares of the
+// distribution drawn from; top_p counts within the top_k left; min_p relates to the highest probability, which no step
+// changes, so its place only matters to top_p: before min_p, top_p sees the whole tail.
+int32_t Sampler::draw(std::span<const float> logits) {
+  candidates_.load(logits);
+  if (candidates_.size() == 0) return 0;  // all banned: sample() tells
+  if (params_.top_k > 0) candidates_.keep_top_k(static_cast<size_t>(params_.top_k));
+  candidates_.set_weights(params_.temperature);
+  candidates_.keep_top_p(params_.top_p);
+  candidates_.keep_min_p(params_.min_p);
+  return candidates_.draw(uniform_at(seed_, num_outputs_));
+}
+
+// The sum runs over all rows, padding too, as log_softmax of the model's output does; only real ids are listed.
+void Sampler::keep_logprobs(std::span<const float> logits) {
+  log_sum_exp_ = log_sum_exp(logits);
+  raw_logits_.assign(logits.begin(), logits.begin() + num_token_ids_);
+  top_ids(raw_logits_, static_cast<size_t>(params_.logprobs), &candidates_, &top_ids_);
+  logprobs_.top.clear();
+  for (int32_t id : top_ids_) logprobs_.top.push_back({id, static_cast<float>(raw_logits_[id] - log_sum_exp_)});
+}
+
+}  // namespace qwin

@@ -8,6 +8,8 @@
 #include <unordered_set>
 #include <vector>
 
+#include "core/printable.h"
+
 namespace qwin {
 namespace {
 
@@ -155,10 +157,10 @@ std::vector<std::string> check_tensors(const ModelConfig& config, const ModelFil
   for (const TensorInfo& tensor : files.tensors.tensors()) {
     if (asked_for.contains(tensor.name) || tensor.name.ends_with("rotary_emb.inv_freq")) continue;
     if (would_change_result(config, tensor.name)) {
-      throw Error(ErrorCode::bad_config, tensor.name + " has no place in a " + config.architecture +
+      throw Error(ErrorCode::bad_config, printable(tensor.name) + " has no place in a " + config.architecture +
                                              " model; without it results would differ");
     }
-    extra.push_back(tensor.name + " is not used by a " + config.architecture + " model");
+    extra.push_back(printable(tensor.name) + " is not used by a " + config.architecture + " model");
   }
   return extra;
 }

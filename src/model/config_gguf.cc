@@ -2,6 +2,7 @@
 // GGUF metadata -> ModelConfig. Keys are "<architecture>.<name>", spelled as llama.cpp's converter writes them.
 #include <cmath>
 
+#include "core/printable.h"
 #include "model/checkpoint_names.h"
 #include "model/config_readers.h"
 
@@ -176,7 +177,7 @@ void Reader::read_yarn() {
   if (type == "none" || (type == "linear" && (factor == 0 || factor == 1))) return;
   if (type != "yarn") {
     refuse_config(key("rope.scaling.type"),
-                  "asks for \"" + type + "\" scaling; only \"none\" and \"yarn\" are supported");
+                  "asks for " + printable(type) + " scaling; only \"none\" and \"yarn\" are supported");
   }
   YarnConfig& yarn = config_.yarn;
   yarn.enabled = true;
@@ -240,8 +241,8 @@ void read_gguf_config(const ModelFiles& files, ModelConfig& config) {
   if (!files.gguf.find("general.architecture")) refuse_config("general.architecture", "is missing");
   config.architecture = files.gguf.get_string("general.architecture", "");
   if (config.architecture != "qwen2" && config.architecture != "qwen3") {
-    refuse_config("general.architecture",
-                  "is \"" + config.architecture + "\"; supported are dense \"qwen2\" (Qwen2, Qwen2.5) and \"qwen3\"");
+    refuse_config("general.architecture", "is " + printable(config.architecture) +
+                                              "; supported are dense \"qwen2\" (Qwen2, Qwen2.5) and \"qwen3\"");
   }
   Reader(files, config).read();
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/printable.h"
 #include "model/checkpoint_names.h"
 #include "model/config_readers.h"
 
@@ -119,7 +120,7 @@ void check_architecture(const Fields& fields, ModelConfig& config) {
   const std::string type = fields.text("model_type", "");
   if (type != "qwen2" && type != "qwen3") {
     refuse_config(fields.key("model_type"),
-                  "is \"" + type + "\"; supported are dense \"qwen2\" (Qwen2, Qwen2.5) and \"qwen3\"");
+                  "is " + printable(type) + "; supported are dense \"qwen2\" (Qwen2, Qwen2.5) and \"qwen3\"");
   }
   config.architecture = type;
   const std::string expected = type == "qwen2" ? "Qwen2ForCausalLM" : "Qwen3ForCausalLM";
@@ -139,7 +140,8 @@ void check_refused_keys(const Fields& fields, const ModelConfig& config) {
   }
   if (!fields.flag("is_causal", true)) refuse_config(fields.key("is_causal"), "must be true");
   const std::string activation = fields.text("hidden_act", "silu");
-  if (activation != "silu") refuse_config(fields.key("hidden_act"), "is \"" + activation + "\", must be \"silu\"");
+  if (activation != "silu")
+    refuse_config(fields.key("hidden_act"), "is " + printable(activation) + ", must be \"silu\"");
   if (config.architecture == "qwen3" && fields.flag("attention_bias", false)) {
     refuse_config(fields.key("attention_bias"), "asks for attention biases in Qwen3, which are not supported");
   }
@@ -237,7 +239,7 @@ void read_rope(const Fields& fields, ModelConfig& config, ConfigLabels& labels) 
                                            "partial_rotary_factor"};
   for (const auto& entry : rope.object().items()) {
     const bool known = std::any_of(std::begin(kKnown), std::end(kKnown), [&](auto k) { return entry.key() == k; });
-    if (!known && !entry.value().is_null()) refuse_config(rope.key(entry.key().c_str()), "is not supported");
+    if (!known && !entry.value().is_null()) refuse_config(rope.key(printable(entry.key()).c_str()), "is not supported");
   }
   if (rope.number("partial_rotary_factor", 1) != 1) {
     refuse_config(rope.key("partial_rotary_factor"), "must be 1: rotating a part of each head is not supported");
@@ -247,7 +249,7 @@ void read_rope(const Fields& fields, ModelConfig& config, ConfigLabels& labels) 
   if (type == "yarn") {
     read_yarn(rope, fields, config, labels);
   } else if (type != "default") {
-    refuse_config(rope.key(type_name), "is \"" + type + "\"; supported are \"default\" and \"yarn\"");
+    refuse_config(rope.key(type_name), "is " + printable(type) + "; supported are \"default\" and \"yarn\"");
   }
 }
 
@@ -273,7 +275,8 @@ void read_windows(const Fields& fields, ModelConfig& config) {
     const std::string type = (*types)[i].is_string() ? (*types)[i].get<std::string>() : "";
     if (type == "full_attention" || type == "attention") continue;
     if (type != "sliding_attention") {
-      refuse_config(fields.key("layer_types"), "has \"" + type + "\"; supported are full_attention, sliding_attention");
+      refuse_config(fields.key("layer_types"),
+                    "has " + printable(type) + "; supported are full_attention, sliding_attention");
     }
     if (!has_window) {
       refuse_config(fields.key("layer_types"),

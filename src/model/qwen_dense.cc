@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/qwen_dense.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "ops/elementwise.h"
+#include "quant/dequantize.h"
+
+namespace qwin {
+
+namespace {
+
+size_t widest_input(const ModelConfig& c) {
+  return std::max({size_t{c.hidden_size}, size_t{c.intermediate_size}, size_t{c.num_heads} * c.head_dim});
+}
+
+// Cuts matrices one after the other from a block of memory; without memory it only counts.
+class Carver {
+ public:
+  explicit Carver(float* memory) : memory_(memory) {}
+  Matrix take(size_t rows, size_t columns) {
+    Matrix m{memory_ == nullptr ? nullptr : memory_ + used_, rows, columns, columns};
+    used_ += (rows * columns + 15) / 16 * 16;
+    return m;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  float* memory_;
+  size_t used_ = 0;
+};
+
+struct Activations {
+  Matrix hidden_states, normed, q, k, v, attention_out, gate, up, cos, sin, last_hidden, logits;
+};
+
+Activations carve(Carver& carver, const ModelConfig& c, size_t tokens, size_t logit_rows) {
+  const size_t q = size_t{c.num_heads} * c.head_dim, kv = size_t{c.num_kv_heads} * c.head_dim;
+  return {
+      .hidden_states = carver.take(tokens, c.hidden_size),
+      .normed = carver.take(tokens, c.hidden_size),
+      .q = carver.take(tokens, q),
+      .k = carver.take(tokens, kv),
+      .v = carver.take(tokens, kv),
+      .attention_out = carver.take(tokens, q),
+      .gate = carver.take(tokens, c.intermediate_size),
+      .up = carver.take(tokens, c.intermediate_size),
+      .cos = carver.take(tokens, c.head_dim / 2),
+      .sin = carver.take(tokens, c.head_dim / 2),
+      .last_hidden = carver.take(logit_rows, c.hidden_size),
+      .logits = carver.take(logit_rows, c.vocab_size),
+  };
+}
+
+size_t activation_floats(const ModelConfig& config, size_t max_tokens, size_t max_logit_rows) {
+  Carver counter(nullptr);
+  carve(counter, config, max_tokens, max_logit_rows);
+  return counter.used();
+}
+
+}  // namespace
+
+uint64_t activation_memory_bytes(const ModelConfig& config, size_t max_tokens, size_t max_logit_rows) {
+  // The quantized copy of an input takes some 1.2 bytes a value, its group sums 0.75 for each of three parts.
+  return activation_floats(config, max_tokens, max_logit_rows) * sizeof(float) + max_tokens * widest_input(config) * 4;
+}
+
+QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& context, size_t max_tokens,
+                     size_t max_logit_rows)
+    : config_(std::move(config)),
+      weights_(std::move(weights)),
+      rope_(make_rope(config_)),
+      context_(context),
+      max_tokens_(max_tokens),
+      max_logit_rows_(max_logit_rows),
+      memory_(activation_floats(config_, max_tokens, max_logit_rows) * sizeof(float)),
+      input_(std::max(max_tokens, max_logit_rows), widest_input(config_)),
+      scratch_(std::max(max_tokens, max_logit_rows), widest_input(config_), 3) {
+  Carver carver(memory_.as<float>());
+  const Activations a = carve(carver, config_, max_tokens, max_logit_rows);
+  hidden_states_ = a.hidden_states, normed_ = a.normed, q_ = a.q, k_ = a.k, v_ = a.v, attention_out_ = a.attention_out;
+  gate_ = a.gate, up_ = a.up, cos_ = a.cos, sin_ = a.sin, last_hidden_ = a.last_hidden, logits_ = a.logits;
+}
+
+void QwenDense::embed(std::span<const int32_t> token_ids) {
+  const StoredMatrix& table = weights_.embed_tokens;
+  for (size_t t = 0; t < token_ids.size(); ++t) {
+    QWIN_CHECK(token_ids[t] >= 0 && static_cast<size_t>(token_ids[t]) < table.rows);
+    dequantize(table.dtype, table.data + static_cast<size_t>(token_ids[t]) * table.row_bytes(), table.columns,
+               hidden_states_.row(t));
+  }
+}
+
+void QwenDense::fill_rope(const ForwardBatch& batch) {
+  for (const QueryRange& range : batch.ranges) {
+    for (size_t t = 0; t < range.num_tokens; ++t) {
+      fill_cos_sin(rope_, range.first_position + static_cast<int64_t>(t), cos_.row(range.first_row + t),
+                   sin_.row(range.first_row + t));
+    }
+  }
+}
+
+void QwenDense::forward(const ForwardBatch& batch) {
+  const size_t tokens = batch.token_ids.size();
+  QWIN_CHECK(tokens > 0 && tokens <= max_tokens_ && batch.kv_layers.size() == config_.num_layers);
+  for (Matrix* m : {&hidden_states_, &normed_, &q_, &k_, &v_, &attention_out_, &gate_, &up_, &cos_, &sin_})
+    m->rows = tokens;
+
+  embed(batch.token_ids);
+  fill_rope(batch);
+  for (uint32_t i = 0; i < config_.num_layers; ++i) {
+    attention_block(weights_.layers[i], batch, batch.kv_layers[i], config_.layer_window[i]);
+    mlp_block(weights_.layers[i]);
+  }
+}
+
+void QwenDense::attention_block(const LayerWeights& layer, const ForwardBatch& batch, const KvView& kv,
+                                int64_t layer_window) {
+  rms_norm(context_, hidden_states_, layer.input_layernorm, config_.rms_norm_eps, normed_);
+  input_.set(context_, normed_);
+  const LinearPart qkv[] = {{.weight = &layer.q_proj, .bias = layer.q_bias, .out = q_},
+                            {.weight = &layer.k_proj, .bias = layer.k_bias, .out = k_},
+                            {.weight = &layer.v_proj, .bias = layer.v_bias, .out = v_}};
+  linear(context_, input_, scratch_, qkv);
+  if (config_.qk_norm) {
+    rms_norm_heads(context_, q_, layer.q_norm, config_.rms_norm_eps, config_.head_dim);
+    rms_norm_heads(context_, k_, layer.k_norm, config_.rms_norm_eps, config_.head_dim);
+  }
+  rope(context_, q_, cos_, sin_, config_.head_dim);
+  rope(context_, k_, cos_, sin_, config_.head_dim);
+  store_kv(context_, k_, v_, kv, batch.ranges);
+  attention(context_, q_, kv, batch.ranges, layer_window, attention_out_);
+
+  input_.set(context_, attention_out_);
+  const LinearPart o[] = {{.weight = &layer.o_proj, .residual = hidden_states_.data, .out = hidden_states_}};
+  linear(context_, input_, scratch_, o);
+}
+
+void QwenDense::mlp_block(const LayerWeights& layer) {
+  rms_norm(context_, hidden_states_, layer.post_attention_layernorm, config_.rms_norm_eps, normed_);
+  input_.set(context_, normed_);
+  gate_up(context_, input_, scratch_, layer.gate_proj, layer.up_proj, gate_, up_);
+  input_.set(context_, gate_);
+  const LinearPart down[] = {{.weight = &layer.down_proj, .residual = hidden_states_.data, .out = hidden_states_}};
+  linear(context_, input_, scratch_, down);
+}
+
+Matrix QwenDense::logits(std::span<const int32_t> rows) {
+  QWIN_CHECK(!rows.empty() && rows.size() <= max_logit_rows_);
+  const Matrix hidden = last_hidden_.first_rows(rows.size()), out = logits_.first_rows(rows.size());
+  gather_rows(hidden_states_, rows, hidden);
+  rms_norm(context_, hidden, weights_.norm, config_.rms_norm_eps, hidden);
+  input_.set(context_, hidden);
+  const LinearPart head[] = {{.weight = &weights_.lm_head, .out = out}};
+  linear(context_, input_, scratch_, head);
+  return out;
+}
+
+}  // namespace qwin

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forward pass of dense Qwen2, Qwen2.5 (arXiv 2412.15115) and Qwen3 (arXiv 2505.09388) models.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "core/matrix.h"
+#include "model/config.h"
+#include "model/rope.h"
+#include "model/weights.h"
+#include "ops/attention.h"
+#include "ops/linear.h"
+
+namespace qwin {
+
+// One step's work: the tokens of every range one after the other.
+struct ForwardBatch {
+  std::span<const int32_t> token_ids;  // [num_tokens]
+  std::span<const QueryRange> ranges;  // in order of first_row, covering every token
+  std::span<const KvView> kv_layers;   // [num_layers]
+};
+
+// Owns the weights and every buffer of a step; nothing is allocated after construction. One thread drives it.
+class QwenDense {
+ public:
+  // `max_tokens` a forward(), `max_logit_rows` a logits().
+  QwenDense(ModelConfig config, ModelWeights weights, OpsContext& context, size_t max_tokens, size_t max_logit_rows);
+
+  // Runs all layers, writes K and V of the tokens to their pages and keeps the last hidden states for logits().
+  void forward(const ForwardBatch& batch);
+
+  // Raw logits [rows.size(), vocab_size] of these rows of the last forward(). Valid until the next call.
+  Matrix logits(std::span<const int32_t> rows);
+
+  const ModelConfig& config() const { return config_; }
+  size_t max_tokens() const { return max_tokens_; }
+  size_t max_logit_rows() const { return max_logit_rows_; }
+
+ private:
+  void embed(std::span<const int32_t> token_ids);
+  void fill_rope(const ForwardBatch& batch);
+  void attention_block(const LayerWeights& layer, const ForwardBatch& batch, const KvView& kv, int64_t layer_window);
+  void mlp_block(const LayerWeights& layer);
+
+  const ModelConfig config_;
+  const ModelWeights weights_;
+  const RopeTable rope_;
+  OpsContext& context_;
+  const size_t max_tokens_, max_logit_rows_;
+
+  Buffer memory_;
+  Matrix hidden_states_;  // [num_tokens, hidden_size] the residual stream
+  Matrix normed_;         // [num_tokens, hidden_size]
+  Matrix q_, k_, v_;      // [num_tokens, heads * head_dim]
+  Matrix attention_out_;  // [num_tokens, num_heads * head_dim]
+  Matrix gate_, up_;      // [num_tokens, intermediate_size]
+  Matrix cos_, sin_;      // [num_tokens, head_dim / 2]
+  Matrix last_hidden_;    // [max_logit_rows, hidden_size]
+  Matrix logits_;         // [max_logit_rows, vocab_size]
+  LinearInput input_;
+  LinearScratch scratch_;
+};
+
+// Bytes the constructor allocates besides the weights.
+uint64_t activation_memory_bytes(const ModelConfig& config, size_t max_tokens, size_t max_logit_rows);
+
+}  // namespace qwin

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weights.h"
+
+#include "model/checkpoint_names.h"
+#include "quant/dequantize.h"
+
+namespace qwin {
+
+namespace {
+
+// Walks the checkpoint in the order the forward pass reads it: first to add up the memory, then to fill it.
+class WeightLoader {
+ public:
+  WeightLoader(const ModelConfig& config, const ModelFiles& files, bool float32)
+      : config_(config), files_(files), float32_(float32) {}
+
+  // Without a destination only the sizes are added up.
+  ModelWeights walk() {
+    ModelWeights weights;
+    const uint64_t hidden = config_.hidden_size;
+    const TensorInfo& embedding =
+        require_tensor(files_, "model.embed_tokens.weight", shape(config_.vocab_size, hidden));
+    weights.embed_tokens = stored(embedding);
+    for (uint32_t i = 0; i < config_.num_layers; ++i)
+      weights.layers.push_back(layer("model.layers." + std::to_string(i) + "."));
+    weights.norm = vector("model.norm.weight", hidden);
+    const TensorInfo* head = find_tensor(files_, "lm_head.weight");
+    weights.lm_head =
+        head == nullptr ? pack(weights.embed_tokens) : matrix("lm_head.weight", config_.vocab_size, hidden);
+    return weights;
+  }
+
+  void fill_into(OpsContext& context, std::byte* tiles, float* vectors, uint64_t total, const LoadProgress& progress) {
+    context_ = &context;
+    tiles_ = tiles;
+    vectors_ = vectors;
+    total_ = total;
+    progress_ = &progress;
+    tile_bytes_ = vector_floats_ = 0;
+  }
+
+  uint64_t tile_bytes() const { return tile_bytes_; }
+  uint64_t vector_floats() const { return vector_floats_; }
+
+ private:
+  struct Shape {
+    uint64_t dims[2];
+    operator std::span<const uint64_t>() const { return dims; }
+  };
+  static Shape shape(uint64_t rows, uint64_t columns) { return {{rows, columns}}; }
+
+  static StoredMatrix stored(const TensorInfo& tensor) {
+    return {tensor.data.data(), tensor.dtype, static_cast<size_t>(tensor.shape[0]),
+            static_cast<size_t>(tensor.shape[1])};
+  }
+
+  PackedWeight matrix(const std::string& name, uint64_t rows, uint64_t columns) {
+    return pack(stored(require_tensor(files_, name, shape(rows, columns))));
+  }
+
+  PackedWeight pack(const StoredMatrix& source) {
+    PackedWeight weight{.stored = source};
+    if (float32_) return weight;
+    if (tiles_ != nullptr) weight = pack_weight(context_->team, source, tiles_ + tile_bytes_);
+    tile_bytes_ += packed_weight_bytes(source);
+    if (tiles_ != nullptr && *progress_) (*progress_)(tile_bytes_, total_);
+    return weight;
+  }
+
+  const float* vector(const std::string& name, uint64_t size) {
+    const uint64_t dims[] = {size};
+    const TensorInfo& tensor = require_tensor(files_, name, dims);
+    float* destination = vectors_ == nullptr ? nullptr : vectors_ + vector_floats_;
+    if (destination != nullptr) dequantize(tensor.dtype, tensor.data.data(), size, destination);
+    vector_floats_ += (size + 15) / 16 * 16;
+    return destination;
+  }
+
+  LayerWeights layer(const std::string& prefix) {
+    const uint64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
+    const uint64_t q = uint64_t{config_.num_heads} * config_.head_dim,
+                   kv = uint64_t{config_.num_kv_heads} * config_.head_dim;
+    const std::string attn = prefix + "self_attn.", mlp = prefix + "mlp.";
+    LayerWeights w;
+    w.input_layernorm = vector(prefix + "input_layernorm.weight", hidden);
+    w.q_proj = matrix(attn + "q_proj.weight", q, hidden);
+    w.k_proj = matrix(attn + "k_proj.weight", kv, hidden);
+    w.v_proj = matrix(attn + "v_proj.weight", kv, hidden);
+    if (config_.qkv_bias) {
+      w.q_bias = vector(attn + "q_proj.bias", q);
+      w.k_bias = vector(attn + "k_proj.bias", kv);
+      w.v_bias = vector(attn + "v_proj.bias", kv);
+    }
+    if (config_.qk_norm) {
+      w.q_norm = vector(attn + "q_norm.weight", config_.head_dim);
+      w.k_norm = vector(attn + "k_norm.weight", config_.head_dim);
+    }
+    w.o_proj = matrix(attn + "o_proj.weight", hidden, q);
+    w.post_attention_layernorm = vector(prefix + "post_attention_layernorm.weight", hidden);
+    w.gate_proj = matrix(mlp + "gate_proj.weight", inner, hidden);
+    w.up_proj = matrix(mlp + "up_proj.weight", inner, hidden);
+    w.down_proj = matrix(mlp + "down_proj.weight", hidden, inner);
+    return w;
+  }
+
+  const ModelConfig& config_;
+  const ModelFiles& files_;
+  const bool float32_;
+  OpsContext* context_ = nullptr;
+  std::byte* tiles_ = nullptr;
+  float* vectors_ = nullptr;
+  const LoadProgress* progress_ = nullptr;
+  uint64_t total_ = 0;
+  uint64_t tile_bytes_ = 0, vector_floats_ = 0;
+};
+
+}  // namespace
+
+uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32) {
+  WeightLoader loader(config, files, float32);
+  loader.walk();
+  return loader.tile_bytes() + loader.vector_floats() * sizeof(float);
+}
+
+ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
+                          const LoadProgress& progress) {
+  WeightLoader loader(config, files, context.float32());
+  loader.walk();
+  const uint64_t total = loader.tile_bytes();
+  Buffer tiles(total), vectors(loader.vector_floats() * sizeof(float));
+  loader.fill_into(context, tiles.data(), vectors.as<float>(), total, progress);
+  ModelWeights weights = loader.walk();
+  weights.tiles = std::move(tiles);
+  weights.vectors = std::move(vectors);
+  return weights;
+}
+
+}  // namespace qwin

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The weights of a dense Qwen model in kernel form, as named members; nothing is looked up by name after loading.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/buffer.h"
+#include "model/config.h"
+#include "ops/context.h"
+#include "ops/packed_weight.h"
+
+namespace qwin {
+
+// Vectors are float32; nullptr where the architecture has none (Qwen2: no norms of q and k, Qwen3: no biases).
+struct LayerWeights {
+  const float* input_layernorm = nullptr;           // [hidden_size]
+  PackedWeight q_proj;                              // [num_heads * head_dim, hidden_size]
+  PackedWeight k_proj;                              // [num_kv_heads * head_dim, hidden_size]
+  PackedWeight v_proj;                              // [num_kv_heads * head_dim, hidden_size]
+  const float* q_bias = nullptr;                    // [num_heads * head_dim]
+  const float* k_bias = nullptr;                    // [num_kv_heads * head_dim]
+  const float* v_bias = nullptr;                    // [num_kv_heads * head_dim]
+  const float* q_norm = nullptr;                    // [head_dim]
+  const float* k_norm = nullptr;                    // [head_dim]
+  PackedWeight o_proj;                              // [hidden_size, num_heads * head_dim]
+  const float* post_attention_layernorm = nullptr;  // [hidden_size]
+  PackedWeight gate_proj;                           // [intermediate_size, hidden_size]
+  PackedWeight up_proj;                             // [intermediate_size, hidden_size]
+  PackedWeight down_proj;                           // [hidden_size, intermediate_size]
+};
+
+struct ModelWeights {
+  StoredMatrix embed_tokens;  // [vocab_size, hidden_size], read from the file a row at a time
+  std::vector<LayerWeights> layers;
+  const float* norm = nullptr;  // [hidden_size]
+  PackedWeight lm_head;         // [vocab_size, hidden_size]; the tied embedding where the file has no head of its own
+
+  Buffer tiles;    // every packed weight, in the order they are read
+  Buffer vectors;  // every float32 vector
+};
+
+// Called with the bytes packed so far and in all.
+using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+// Anonymous memory load_weights() will take; nothing is packed for float32.
+uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32);
+
+// Repacks every matrix once. `files` must stay open: embeddings (and float32 rows) are read from it.
+// Throws Error: missing_tensor, bad_shape, non_finite.
+ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
+                          const LoadProgress& progress);
+
+}  // namespace qwin

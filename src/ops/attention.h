@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over paged K and V. A batch is a list of ranges, each the next tokens of one sequence.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/matrix.h"
+#include "ops/context.h"
+
+namespace qwin {
+
+// Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride.
+struct KvView {
+  std::byte* base = nullptr;
+  size_t page_stride = 0;
+  size_t head_stride = 0;
+  KvType type = KvType::f16;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+};
+
+// Consecutive tokens of one sequence within a batch.
+struct QueryRange {
+  const int32_t* pages = nullptr;  // page ids of the sequence, position / 64 -> id; must cover the last token
+  int64_t first_position = 0;
+  size_t first_row = 0;  // of the batch
+  size_t num_tokens = 0;
+  int64_t window = 0;  // asked for by the request; 0 = all keys
+  int64_t num_sinks = 0;
+};
+
+// Writes K and V of the batch, [num_tokens, num_kv_heads * head_dim] each, into their pages.
+void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvView& kv,
+              std::span<const QueryRange> ranges);
+
+// out = softmax(q . K / sqrt(head_dim)) . V for q [num_tokens, num_heads * head_dim]; the tokens' own K and V are
+// stored already. `layer_window` is the checkpoint's own, 0 = all keys.
+void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+               int64_t layer_window, const Matrix& out);
+
+}  // namespace qwin

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every op needs besides its tensors: the kernels chosen for this CPU and the threads to spread over.
+#pragma once
+
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/thread_team.h"
+#include "kernels/cpu_kernels.h"
+
+namespace qwin {
+
+// Not thread-safe: one thread owns the context and calls the ops.
+struct OpsContext {
+  OpsContext(CpuIsa isa, int num_threads, std::vector<int> cores)
+      : isa(isa), kernels(make_cpu_kernels(isa)), team(num_threads, std::move(cores)), scratch(num_threads) {}
+
+  bool float32() const { return isa == CpuIsa::float32; }
+  // Floats private to a member of the team; grows on first use, so that steps do not allocate.
+  float* member_scratch(int member, size_t floats) {
+    Buffer& buffer = scratch[member];
+    if (buffer.size() < floats * sizeof(float)) buffer = Buffer(floats * sizeof(float));
+    return buffer.as<float>();
+  }
+
+  CpuIsa isa;
+  CpuKernels kernels;
+  ThreadTeam team;
+  std::vector<Buffer> scratch;  // [num_threads]
+};
+
+}  // namespace qwin

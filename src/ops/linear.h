@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layers: activations are quantized once an input and then meet any number of weights in one sweep of the team.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/matrix.h"
+#include "ops/context.h"
+#include "ops/packed_weight.h"
+
+namespace qwin {
+
+// The input of linear layers, in float32 and as integers. Reused from layer to layer; holds its buffers.
+class LinearInput {
+ public:
+  // Requires: no later set() has more rows or columns.
+  LinearInput(size_t max_tokens, size_t max_columns);
+
+  // Takes x [num_tokens, columns], which must stay alive while this input is used, and quantizes it (not for float32).
+  void set(OpsContext& context, const Matrix& x);
+
+  const Matrix& values() const { return values_; }
+  const QuantizedRows& rows() const { return rows_; }
+  size_t code_stride() const { return code_stride_; }
+  size_t num_spans() const { return num_spans_; }
+
+ private:
+  Matrix values_;
+  QuantizedRows rows_{};
+  size_t num_spans_ = 0;
+  size_t code_stride_ = 0;
+  Buffer codes_, scales_, outliers_, outlier_quads_, sums_;
+};
+
+// One weight applied to the input: out = x * weight^T (+ bias) (+ residual).
+struct LinearPart {
+  const PackedWeight* weight;
+  const float* bias = nullptr;      // [weight rows]
+  const float* residual = nullptr;  // like out; may be out
+  Matrix out;                       // [num_tokens, weight rows]
+};
+
+// Group sums that a format needs besides the quantized rows; one a part.
+class LinearScratch {
+ public:
+  LinearScratch(size_t max_tokens, size_t max_columns, size_t max_parts);
+
+ private:
+  friend class LinearSweep;
+  size_t bytes_ = 0;
+  std::vector<Buffer> zero_sums_, min_sums_;  // [max_parts], [num_tokens, num_spans * groups]
+};
+
+// All parts share the input: q, k and v; or any single one.
+void linear(OpsContext& context, const LinearInput& input, LinearScratch& scratch, std::span<const LinearPart> parts);
+
+// out = silu(x * gate^T) * (x * up^T). Uses `up_out` as working memory; out.data is also where the gate is computed.
+void gate_up(OpsContext& context, const LinearInput& input, LinearScratch& scratch, const PackedWeight& gate,
+             const PackedWeight& up, const Matrix& out, const Matrix& up_out);
+
+}  // namespace qwin

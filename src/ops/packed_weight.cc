@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/packed_weight.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <vector>
+
+#include "quant/decode.h"
+#include "quant/dequantize.h"
+#include "quant/quantize.h"
+
+namespace qwin {
+
+namespace {
+
+size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+size_t spans_of(const StoredMatrix& stored) {
+  const PackedLayout layout = packed_layout(packed_format(stored.dtype));
+  return round_up(round_up(stored.columns, kSpan) / kSpan, static_cast<size_t>(layout.spans_per_block()));
+}
+
+// Writes the code of (row, k) of a span whose codes start at `codes`, zeroed before.
+void put_code(CodeKind kind, uint8_t* codes, int row, int k, uint8_t code) {
+  const int quad = k / 4, byte = 4 * row + k % 4;
+  if (kind == CodeKind::u8) {
+    codes[quad * kVectorBytes + byte] = code;
+    return;
+  }
+  codes[quad / 2 * kVectorBytes + byte] |= static_cast<uint8_t>((code & 15) << (quad % 2 * 4));
+  uint8_t* upper = codes + 1024;
+  if (kind == CodeKind::u5) upper[quad / 8 * kVectorBytes + byte] |= static_cast<uint8_t>((code >> 4) << (quad % 8));
+  if (kind == CodeKind::u6)
+    upper[quad / 4 * kVectorBytes + byte] |= static_cast<uint8_t>((code >> 4) << (quad % 4 * 2));
+}
+
+void put_half(uint8_t* p, int index, uint16_t bits) { std::memcpy(p + 2 * index, &bits, 2); }
+
+// One flat file block: 32 columns, group `g` of the span.
+void put_flat_block(const PackedLayout& layout, const CodeBlock& source, int row, int g, uint8_t* block) {
+  for (int k = 0; k < 32; ++k) put_code(layout.code, block, row, g * 32 + k, source.quants[k]);
+  put_half(block + layout.scales_offset(), g * kTileRows + row, source.d_bits);
+  if (layout.has_min()) put_half(block + layout.mins_offset(), g * kTileRows + row, source.dmin_bits);
+}
+
+// One nested file block: 256 columns, two spans.
+void put_nested_block(const PackedLayout& layout, const CodeBlock& source, int row, uint8_t* block) {
+  const int groups = layout.groups_per_span();
+  for (int span = 0; span < 2; ++span) {
+    uint8_t* codes = block + span * layout.code_bytes();
+    for (int k = 0; k < kSpan; ++k) put_code(layout.code, codes, row, k, source.quants[span * kSpan + k]);
+    uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
+    uint8_t* mins = block + layout.mins_offset() + span * layout.span_mins_bytes();
+    for (int g = 0; g < groups; ++g) {
+      sub[g * kTileRows + row] = static_cast<uint8_t>(source.sub_scales[span * groups + g]);
+      if (layout.has_min())
+        mins[(g / 4 * kTileRows + row) * 4 + g % 4] = static_cast<uint8_t>(source.sub_mins[span * groups + g]);
+    }
+  }
+  put_half(block + layout.super_offset(), row, source.d_bits);
+  if (layout.has_min()) put_half(block + layout.super_offset(), kTileRows + row, source.dmin_bits);
+}
+
+// One row of float weights as Q8_0 blocks, zeros after the last column.
+void quantize_stored_row(const StoredMatrix& stored, size_t row, std::vector<float>& floats,
+                         std::vector<std::byte>& blocks) {
+  const size_t padded = round_up(stored.columns, 32);
+  floats.assign(padded, 0.0f);
+  blocks.resize(padded / 32 * 34);
+  dequantize(stored.dtype, stored.data + row * stored.row_bytes(), stored.columns, floats.data());
+  quantize_q8_0(floats.data(), padded, blocks.data());
+}
+
+class TilePacker {
+ public:
+  explicit TilePacker(const StoredMatrix& stored)
+      : stored_(stored),
+        layout_(packed_layout(packed_format(stored.dtype))),
+        is_float_(code_format(stored.dtype) == nullptr) {}
+
+  void pack(size_t tile, uint8_t* destination) {
+    const size_t last = std::min<size_t>((tile + 1) * kTileRows, stored_.rows);
+    for (size_t row = tile * kTileRows; row < last; ++row) {
+      const std::byte* blocks = stored_.data + row * stored_.row_bytes();
+      if (is_float_) {
+        quantize_stored_row(stored_, row, floats_, quantized_);
+        blocks = quantized_.data();
+      }
+      pack_row(blocks, static_cast<int>(row % kTileRows), destination);
+    }
+  }
+
+ private:
+  void pack_row(const std::byte* blocks, int row, uint8_t* destination) {
+    const DType dtype = is_float_ ? DType::q8_0 : stored_.dtype;
+    const DTypeInfo& info = dtype_info(dtype);
+    const size_t count = round_up(stored_.columns, info.block_elements) / info.block_elements;
+    for (size_t i = 0; i < count; ++i) {
+      decode_block(dtype, blocks + i * info.block_bytes, &code_block_);
+      if (layout_.nested()) {
+        put_nested_block(layout_, code_block_, row, destination + i * layout_.block_bytes());
+      } else {
+        put_flat_block(layout_, code_block_, row, static_cast<int>(i % 4), destination + i / 4 * layout_.block_bytes());
+      }
+    }
+  }
+
+  const StoredMatrix& stored_;
+  const PackedLayout layout_;
+  const bool is_float_;
+  CodeBlock code_block_;
+  std::vector<float> floats_;
+  std::vector<std::byte> quantized_;
+};
+
+}  // namespace
+
+PackedFormat packed_format(DType dtype) {
+  switch (dtype) {
+    case DType::q4_0: return PackedFormat::q4_0;
+    case DType::q4_1: return PackedFormat::q4_1;
+    case DType::q5_0: return PackedFormat::q5_0;
+    case DType::q5_1: return PackedFormat::q5_1;
+    case DType::q2_k: return PackedFormat::q2_k;
+    case DType::q3_k: return PackedFormat::q3_k;
+    case DType::q4_k: return PackedFormat::q4_k;
+    case DType::q5_k: return PackedFormat::q5_k;
+    case DType::q6_k: return PackedFormat::q6_k;
+    case DType::iq4_nl: return PackedFormat::iq4_nl;
+    case DType::iq4_xs: return PackedFormat::iq4_xs;
+    case DType::q8_0:
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16: return PackedFormat::q8_0;
+  }
+  return PackedFormat::q8_0;
+}
+
+size_t packed_weight_bytes(const StoredMatrix& stored) {
+  const PackedLayout layout = packed_layout(packed_format(stored.dtype));
+  const size_t tiles = round_up(stored.rows, kTileRows) / kTileRows;
+  return tiles * (spans_of(stored) / static_cast<size_t>(layout.spans_per_block())) * layout.block_bytes();
+}
+
+PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, std::byte* destination) {
+  PackedWeight weight;
+  weight.stored = stored;
+  weight.format = packed_format(stored.dtype);
+  weight.tiles = destination;
+  weight.num_tiles = round_up(stored.rows, kTileRows) / kTileRows;
+  weight.tile_bytes = packed_weight_bytes(stored) / weight.num_tiles;
+  weight.num_spans = static_cast<int>(spans_of(stored));
+
+  std::mutex mutex;
+  std::exception_ptr failure;
+  team.for_each(weight.num_tiles, 8, [&](size_t begin, size_t end, int) {
+    try {
+      TilePacker packer(stored);
+      for (size_t tile = begin; tile < end; ++tile) {
+        packer.pack(tile, reinterpret_cast<uint8_t*>(destination) + tile * weight.tile_bytes);
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  return weight;
+}
+
+}  // namespace qwin

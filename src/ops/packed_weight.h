@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A weight matrix in the form the kernels read: repacked tiles of integers, or (for the float32 oracle) the file's own
+// rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/thread_team.h"
+#include "kernels/packed_layout.h"
+
+namespace qwin {
+
+// A matrix as a checkpoint stores it: rows of blocks, one after the other.
+struct StoredMatrix {
+  const std::byte* data = nullptr;
+  DType dtype = DType::f32;
+  size_t rows = 0;     // output features
+  size_t columns = 0;  // input features
+
+  size_t row_bytes() const { return columns / dtype_info(dtype).block_elements * dtype_info(dtype).block_bytes; }
+};
+
+// Views memory owned elsewhere (the model's weight arena, or the mapped file).
+struct PackedWeight {
+  StoredMatrix stored;
+  PackedFormat format = PackedFormat::q8_0;
+  const std::byte* tiles = nullptr;  // nullptr: not packed, only float32 work can use it
+  size_t tile_bytes = 0;
+  size_t num_tiles = 0;
+  int num_spans = 0;
+};
+
+// The packed format of a stored type: its own, or q8_0 for F32, F16 and BF16.
+PackedFormat packed_format(DType dtype);
+
+// Bytes pack_weight() will write, a multiple of 64.
+size_t packed_weight_bytes(const StoredMatrix& stored);
+
+// Repacks `stored` into `destination` (zeroed, 64-byte aligned). Throws Error(non_finite) when float weights do not
+// quantize.
+PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, std::byte* destination);
+
+}  // namespace qwin

@@ -2,10 +2,12 @@
 #include "sampling/candidates.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 #include "sampling/exp.h"
+#include "sampling/float_order.h"
 
 namespace qwin {
 namespace {
@@ -13,6 +15,8 @@ namespace {
 // 32 buckets for each factor e: the one the limit falls into holds few of 151,936 tokens. The last takes all the rest.
 constexpr int kNumBuckets = 1024;
 constexpr double kBucketsPerUnit = 32;
+constexpr size_t kBlockSize = 64;
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
@@ -20,16 +24,49 @@ void Candidates::load(std::span<const float> logits) {
   logits_.resize(logits.size());
   ids_.resize(logits.size());
   weights_.clear();
-  highest_ = -std::numeric_limits<float>::infinity();
   size_t n = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
     logits_[n] = logits[i];
     ids_[n] = static_cast<int32_t>(i);
-    n += logits[i] > -std::numeric_limits<float>::infinity();
-    highest_ = logits[i] > highest_ ? logits[i] : highest_;
+    n += logits[i] > kLowest;
   }
   logits_.resize(n);
   ids_.resize(n);
+  highest_ = n > 0 ? highest_of(logits_) : kLowest;
+}
+
+void Candidates::load_at_least(std::span<const float> logits, float lowest, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i) {
+    if (logits[i] < lowest || logits[i] == kLowest) continue;
+    logits_.push_back(logits[i]);
+    ids_.push_back(static_cast<int32_t>(i));
+  }
+}
+
+// The k-th highest of the blocks' maxima is a bound that at least k logits reach, and few more than k do: all but their
+// blocks are passed over.
+void Candidates::load_top_k(std::span<const float> logits, size_t k) {
+  const size_t num_blocks = logits.size() / kBlockSize;
+  if (2 * k > num_blocks) {
+    load(logits);
+    return keep_top_k(k);
+  }
+  maxima_.resize(num_blocks);
+  for (size_t b = 0; b < num_blocks; ++b) maxima_[b] = highest_of(logits.subspan(b * kBlockSize, kBlockSize));
+  ordered_maxima_ = maxima_;
+  const auto kth = ordered_maxima_.begin() + static_cast<ptrdiff_t>(k - 1);
+  std::nth_element(ordered_maxima_.begin(), kth, ordered_maxima_.end(), std::greater<>());
+  const float lowest = *kth;
+
+  logits_.clear();
+  ids_.clear();
+  weights_.clear();
+  for (size_t b = 0; b < num_blocks; ++b) {
+    if (maxima_[b] >= lowest) load_at_least(logits, lowest, b * kBlockSize, (b + 1) * kBlockSize);
+  }
+  load_at_least(logits, lowest, num_blocks * kBlockSize, logits.size());
+  highest_ = logits_.empty() ? kLowest : highest_of(logits_);
+  keep_top_k(k);
 }
 
 template <typename Keep>
@@ -101,14 +138,11 @@ void Candidates::keep_min_p(double p) {
 int32_t Candidates::draw(double uniform) const {
   const double target = uniform * std::accumulate(weights_.begin(), weights_.end(), 0.0);
   double sum = 0;
-  int32_t last = ids_.front();
   for (size_t i = 0; i < ids_.size(); ++i) {
-    if (weights_[i] <= 0) continue;
     sum += weights_[i];
-    last = ids_[i];
-    if (sum > target) break;
+    if (sum > target) return ids_[i];
   }
-  return last;
+  return ids_.back();
 }
 
 }  // namespace qwin

@@ -15,8 +15,8 @@ class Candidates {
   // All ids of logits [num_ids] that are not minus infinity. Requires: no NaN, no plus infinity.
   void load(std::span<const float> logits);
 
-  // Keeps exactly the k first. Requires: k >= 1.
-  void keep_top_k(size_t k);
+  // The k first of them, exactly. Requires: k >= 1.
+  void load_top_k(std::span<const float> logits, size_t k);
 
   // Weights become exp((logit - highest) / temperature), 1 for the highest; needed by all below.
   void set_weights(double temperature);
@@ -34,6 +34,8 @@ class Candidates {
   std::span<const double> weights() const { return weights_; }  // [size] after set_weights
 
  private:
+  void load_at_least(std::span<const float> logits, float lowest, size_t begin, size_t end);
+  void keep_top_k(size_t k);
   // The candidates whose weight before them is below the limit; `weight_at` is 1 for counting.
   template <typename WeightAt>
   void keep_before(double limit, double buckets_per_logit, WeightAt weight_at);
@@ -44,8 +46,10 @@ class Candidates {
   double temperature_ = 1;
   std::vector<float> logits_;
   std::vector<int32_t> ids_;
-  std::vector<double> weights_;     // empty before set_weights
-  std::vector<double> buckets_;     // weight by distance from the highest logit
+  std::vector<double> weights_;  // empty before set_weights
+  std::vector<double> buckets_;  // weight by distance from the highest logit
+  std::vector<float> maxima_;    // of blocks of logits, and a copy that is partly sorted
+  std::vector<float> ordered_maxima_;
   std::vector<uint32_t> boundary_;  // indices in the bucket that the limit falls into
 };
 

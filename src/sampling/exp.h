@@ -8,9 +8,9 @@
 
 namespace qwin {
 
-// Requires: x <= 0. Relative error below 4e-16; 0 for x < -700.
+// Requires: x <= 0. Relative error below 4e-16 down to -700; below that e^-700 = 1e-304, which no sum notices.
 inline double exp_nonpositive(double x) {
-  const double clamped = x < -700.0 ? -700.0 : x;
+  const double clamped = x > -700.0 ? x : -700.0;
   // x = n ln 2 + r, |r| <= ln 2 / 2. Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits.
   constexpr double kRound = 0x1.8p52;
   const double shifted = clamped * 0x1.71547652b82fep0 + kRound;
@@ -31,7 +31,7 @@ inline double exp_nonpositive(double x) {
   p = p * r + 1.0;
   p = p * r + 1.0;
   const uint64_t scale = (std::bit_cast<uint64_t>(shifted) + 1023) << 52;
-  return x < -700.0 ? 0.0 : p * std::bit_cast<double>(scale);
+  return p * std::bit_cast<double>(scale);
 }
 
 }  // namespace qwin

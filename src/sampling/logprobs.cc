@@ -5,11 +5,12 @@
 #include <cmath>
 
 #include "sampling/exp.h"
+#include "sampling/float_order.h"
 
 namespace qwin {
 
 double log_sum_exp(std::span<const float> logits) {
-  const double highest = *std::max_element(logits.begin(), logits.end());
+  const double highest = highest_of(logits);
   // Eight sums, whose order never changes: the additions overlap and the result is always the same.
   constexpr size_t kLanes = 8;
   double sums[kLanes] = {};
@@ -26,8 +27,7 @@ double log_sum_exp(std::span<const float> logits) {
 void top_ids(std::span<const float> logits, size_t k, Candidates* scratch, std::vector<int32_t>* ids) {
   ids->clear();
   if (k == 0) return;
-  scratch->load(logits);
-  scratch->keep_top_k(k);
+  scratch->load_top_k(logits, k);
   ids->assign(scratch->ids().begin(), scratch->ids().end());
   std::sort(ids->begin(), ids->end(),
             [&](int32_t a, int32_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });

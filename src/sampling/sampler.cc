@@ -7,6 +7,7 @@
 #include <string>
 
 #include "qwin/error.h"
+#include "sampling/float_order.h"
 #include "sampling/random.h"
 
 namespace qwin {
@@ -21,14 +22,7 @@ bool all_finite(std::span<const float> x) {
 
 // The lowest id among the highest logits. Requires: no NaN, at least one.
 int32_t argmax(std::span<const float> x) {
-  // Floats order as integers once the magnitude bits of negative ones are flipped.
-  int32_t highest_key = std::numeric_limits<int32_t>::min();
-  for (float v : x) {
-    const int32_t bits = std::bit_cast<int32_t>(v);
-    highest_key = std::max(highest_key, bits ^ ((bits >> 31) & 0x7fffffff));
-  }
-  const float highest = std::bit_cast<float>(highest_key ^ ((highest_key >> 31) & 0x7fffffff));
-  return static_cast<int32_t>(std::find(x.begin(), x.end(), highest) - x.begin());
+  return static_cast<int32_t>(std::find(x.begin(), x.end(), highest_of(x)) - x.begin());
 }
 
 }  // namespace
@@ -86,9 +80,12 @@ void Sampler::adjust(std::span<float> logits) const {
 // distribution drawn from; top_p counts within the top_k left; min_p relates to the highest probability, which no step
 // changes, so its place only matters to top_p: before min_p, top_p sees the whole tail.
 int32_t Sampler::draw(std::span<const float> logits) {
-  candidates_.load(logits);
+  if (params_.top_k > 0) {
+    candidates_.load_top_k(logits, static_cast<size_t>(params_.top_k));
+  } else {
+    candidates_.load(logits);
+  }
   if (candidates_.size() == 0) return 0;  // all banned: sample() tells
-  if (params_.top_k > 0) candidates_.keep_top_k(static_cast<size_t>(params_.top_k));
   candidates_.set_weights(params_.temperature);
   candidates_.keep_top_p(params_.top_p);
   candidates_.keep_min_p(params_.min_p);

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "core/printable.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -22,15 +23,18 @@ bool is_plain_word(std::string_view word) {
   return true;
 }
 
-std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
+  std::string result;
+  for (size_t at = 0; at < text.size();) {
+    const bool match = text.substr(at).starts_with(from);
+    result += match ? to : text.substr(at, 1);
+    at += match ? from.size() : 1;
   }
-  return text;
+  return result;
 }
 
 [[noreturn]] void refuse(std::string_view text) {
-  const std::string quoted = "'" + std::string(text.substr(0, 200)) + "'";
+  const std::string quoted = printable(text);
   if (text.find("..") != std::string_view::npos || text.starts_with('/') || text.find('\\') != std::string_view::npos) {
     throw Error(ErrorCode::path, quoted + " is no model name: it would leave the model store");
   }
@@ -68,7 +72,7 @@ bool is_safe_relative_path(std::string_view path) {
 std::string ModelName::folder() const {
   if (!on_hub()) return name;
   std::string folder = owner + "--" + name;
-  if (revision != "main") folder += "@" + replace_all(revision, "/", "--");
+  if (revision != "main") folder.append("@").append(replace_all(revision, "/", "--"));
   return folder;
 }
 
@@ -101,7 +105,9 @@ ModelName parse_model_name(std::string_view text) {
   if (const size_t slash = rest.find('/'); slash != std::string_view::npos) {
     result.owner = rest.substr(0, slash);
     result.name = rest.substr(slash + 1);
-    if (!is_plain_word(result.owner) || !is_plain_word(result.name)) refuse(text);
+    // "--" joins the pieces in a folder's name, so that no piece may hold it; the hub allows it nowhere either.
+    const bool ambiguous = rest.find("--") != std::string_view::npos || result.revision.find("--") != std::string::npos;
+    if (ambiguous || !is_plain_word(result.owner) || !is_plain_word(result.name)) refuse(text);
     return result;
   }
   if (hub_prefix || result.revision != "main" || !is_plain_word(rest)) refuse(text);
@@ -114,7 +120,7 @@ ModelName name_of_folder(std::string_view folder) {
   const size_t at = folder.find('@');
   const std::string_view base = folder.substr(0, at);
   ModelName result;
-  result.revision = at == std::string_view::npos ? "main" : replace_all(std::string(folder.substr(at + 1)), "--", "/");
+  result.revision = at == std::string_view::npos ? "main" : replace_all(folder.substr(at + 1), "--", "/");
   const size_t dashes = base.find("--");
   if (dashes == std::string_view::npos) {
     result.name = folder;

@@ -41,7 +41,7 @@ std::string find_python_with_pip() {
   std::vector<std::string> candidates;
   const char* chosen = std::getenv("QWIN_PYTHON");
   if (chosen && *chosen) candidates.push_back(chosen);
-  candidates.insert(candidates.end(), {"python3", "/usr/bin/python3"});
+  candidates.push_back("python3");
   for (const std::string& python : candidates) {
     if (run_command({python, "-m", "pip", "--version"}, {}, nullptr).exit_status == 0) return python;
   }

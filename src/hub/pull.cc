@@ -62,7 +62,10 @@ bool Pull::is_present(const std::string& file) {
   if (!fs::is_regular_file(path, error)) return false;
   const uint64_t bytes = fs::file_size(path, error);
   if (const auto entry = manifest_.files.find(file); entry != manifest_.files.end()) {
-    return bytes == entry->second.bytes && (!options_.verify || sha256_of_file(path) == entry->second.sha256);
+    if (bytes == entry->second.bytes && (!options_.verify || sha256_of_file(path) == entry->second.sha256)) return true;
+    notice(path.string() + " is damaged; fetching it again");
+    manifest_.files.erase(entry);
+    return false;
   }
   // A known file that somebody put here by hand: taken once its bytes have been checked.
   if (!name_.known || bytes != name_.known->bytes || sha256_of_file(path) != name_.known->sha256) return false;
@@ -114,35 +117,35 @@ void Pull::fetch_known(const KnownModel& model) {
 }
 
 void Pull::fetch_hub_files(const HubEndpoint& endpoint, std::vector<HubFile> files) {
-  // What makes a folder a model comes last: config.json, or the first part of a split file.
-  std::stable_sort(files.begin(), files.end(), [](const HubFile& a, const HubFile& b) {
-    return (a.path == "config.json") < (b.path == "config.json");
-  });
-  if (files[0].path != "config.json" && files.back().path != "config.json") std::reverse(files.begin(), files.end());
-  uint64_t total = 0, missing = 0, done = 0;
+  // config.json comes last: with it the folder becomes a model.
+  std::stable_partition(files.begin(), files.end(), [](const HubFile& file) { return file.path != "config.json"; });
+  uint64_t total = 0, done = 0, needed = 0;
+  std::vector<HubFile> missing;
   for (const HubFile& file : files) {
     total += file.bytes;
-    if (!is_present(file.path))
-      missing += file.bytes - std::min(file.bytes, allocated_bytes(folder_ / (file.path + ".partial")));
-  }
-  require_disk_space(folder_, missing);
-  std::error_code ignored;
-  if (missing > 0) fs::remove(folder_ / files.back().path, ignored);
-  for (const HubFile& file : files) {
-    const fs::path target = folder_ / file.path;
-    if (!is_present(file.path)) {
-      make_directories(target.parent_path());
-      const DownloadRequest request{.url = resolve_url(endpoint, name_.repository(), name_.revision, file.path),
-                                    .token = endpoint.token,
-                                    .target = target,
-                                    .bytes = file.bytes,
-                                    .sha256 = file.sha256,
-                                    .git_blob_id = file.git_blob_id};
-      record(file.path, file.bytes,
-             download_file(request, options_.fetch, [&](uint64_t part, uint64_t) { progress(done + part, total); }));
+    const bool config_of_incomplete = file.path == "config.json" && !missing.empty();
+    if (!config_of_incomplete && is_present(file.path)) {
+      done += file.bytes;
+      continue;
     }
+    missing.push_back(file);
+    needed += file.bytes - std::min(file.bytes, allocated_bytes(folder_ / (file.path + ".partial")));
+    std::error_code ignored;
+    fs::remove(folder_ / file.path, ignored);
+  }
+  require_disk_space(folder_, needed);
+  for (const HubFile& file : missing) {
+    const fs::path target = folder_ / file.path;
+    make_directories(target.parent_path());
+    const DownloadRequest request{.url = resolve_url(endpoint, name_.repository(), name_.revision, file.path),
+                                  .token = endpoint.token,
+                                  .target = target,
+                                  .bytes = file.bytes,
+                                  .sha256 = file.sha256,
+                                  .git_blob_id = file.git_blob_id};
+    const auto report = [&](uint64_t part, uint64_t) { progress(done + part, total); };
+    record(file.path, file.bytes, download_file(request, options_.fetch, report));
     done += file.bytes;
-    progress(done, total);
   }
 }
 

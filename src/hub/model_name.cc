@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hub/model_name.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "core/printable.h"
@@ -35,7 +36,10 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
 
 [[noreturn]] void refuse(std::string_view text) {
   const std::string quoted = printable(text);
-  if (text.find("..") != std::string_view::npos || text.starts_with('/') || text.find('\\') != std::string_view::npos) {
+  constexpr std::string_view kLeaving[] = {"..", ":/", "\\"};
+  const bool leaves = std::any_of(std::begin(kLeaving), std::end(kLeaving),
+                                  [&](std::string_view sign) { return text.find(sign) != std::string_view::npos; });
+  if (leaves || text.starts_with('/')) {
     throw Error(ErrorCode::path, quoted + " is no model name: it would leave the model store");
   }
   throw Error(ErrorCode::invalid_argument,

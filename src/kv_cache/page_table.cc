@@ -12,7 +12,15 @@ bool PageTable::reserve(int64_t length) {
 
 void PageTable::truncate(int64_t length) {
   for (const int64_t keep = pages_for(length); static_cast<int64_t>(pages_.size()) > keep; pages_.pop_back()) {
-    pool_->release(pages_.back());
+    if (pages_.back() != kNoPage) pool_->release(pages_.back());
+  }
+}
+
+void PageTable::release(int64_t first, int64_t last) {
+  for (int64_t i = first; i < last && i < static_cast<int64_t>(pages_.size()); ++i) {
+    int32_t& page = pages_[static_cast<size_t>(i)];
+    if (page != kNoPage) pool_->release(page);
+    page = kNoPage;
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -21,6 +22,10 @@ class PageTable {
   // Gives back the pages that positions [0, length) do not need.
   void truncate(int64_t length);
 
+  // Gives back pages()[first] … pages()[last - 1], which become kNoPage; those already given back stay so.
+  void release(int64_t first, int64_t last);
+
+  static constexpr int32_t kNoPage = -1;
   const std::vector<int32_t>& pages() const { return pages_; }
 
  private:

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// How much context fits: the arithmetic of memory, done before anything large is allocated.
+#pragma once
+
+#include <cstdint>
+
+#include "core/cpu_info.h"
+#include "qwin/engine.h"
+
+namespace qwin {
+
+struct CapacityInput {
+  MemoryInfo memory;
+  uint64_t weight_bytes = 0;
+  uint64_t activation_bytes = 0;
+  uint64_t page_bytes = 0;
+  int64_t page_size = 0;
+  int64_t model_context_length = 0;
+};
+
+struct Capacity {
+  int64_t context_length = 0;
+  int32_t num_pages = 0;
+  uint64_t kv_memory_bytes = 0;  // num_pages * page_bytes
+};
+
+// Throws Error(does_not_fit) with the needed and the available bytes, Error(invalid_argument) for a context_length beyond
+// the model's.
+Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options);
+
+}  // namespace qwin

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/generation.h"
+
+#include <algorithm>
+
+namespace qwin {
+
+namespace {
+
+// Requests without a seed are repeatable too: the same request gives the same answer.
+constexpr uint64_t kDefaultSeed = 0;
+
+TokenLogprobInfo to_info(const TokenLogprobs& logprobs) {
+  TokenLogprobInfo info{.chosen = {logprobs.chosen.token_id, logprobs.chosen.logprob}, .top = {}};
+  for (const TokenLogprob& entry : logprobs.top) info.top.push_back({entry.token_id, entry.logprob});
+  return info;
+}
+
+}  // namespace
+
+Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const SamplingParams& params,
+                       std::span<const int32_t> prompt, const OnText& on_text)
+    : tokenizer_(std::move(tokenizer)),
+      eos_ids_(eos_ids.begin(), eos_ids.end()),
+      params_(params),
+      sampler_(params, tokenizer_->num_ids(), kDefaultSeed, eos_ids_),
+      detokenizer_(tokenizer_),
+      stop_matcher_(params.stop),
+      on_text_(on_text) {
+  sampler_.accept_prompt(prompt);
+  result_.prompt_tokens = static_cast<int64_t>(prompt.size());
+}
+
+bool Generation::ends(int32_t token) const {
+  if (std::ranges::find(params_.stop_token_ids, token) != params_.stop_token_ids.end()) return true;
+  return !params_.ignore_eos && std::ranges::find(eos_ids_, token) != eos_ids_.end();
+}
+
+std::optional<int32_t> Generation::take(std::span<float> logits) {
+  const int32_t token = sampler_.sample(logits);
+  ++num_steps_;
+  if (ends(token)) {
+    end(FinishReason::stop);
+    return std::nullopt;
+  }
+  sampler_.accept(token);
+  result_.token_ids.push_back(token);
+  if (params_.logprobs >= 0) result_.logprobs.push_back(to_info(sampler_.logprobs()));
+  emit(stop_matcher_.feed(detokenizer_.push(token)));
+  if (cancelled_ || stop_matcher_.stopped()) {
+    result_.finish_reason = cancelled_ ? FinishReason::cancelled : FinishReason::stop;
+    return std::nullopt;
+  }
+  if (static_cast<int64_t>(result_.token_ids.size()) >= params_.max_tokens) {
+    end(FinishReason::length);
+    return std::nullopt;
+  }
+  return token;
+}
+
+void Generation::end(FinishReason reason) {
+  result_.finish_reason = reason;
+  emit(stop_matcher_.feed(detokenizer_.flush()));
+  if (!stop_matcher_.stopped()) emit(stop_matcher_.flush());
+}
+
+void Generation::emit(const std::string& text) {
+  if (text.empty()) return;
+  result_.text += text;
+  if (on_text_ && !on_text_(text)) cancelled_ = true;
+}
+
+}  // namespace qwin

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// One answer in the making: logits in, tokens and text out, until something ends it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "qwin/engine.h"
+#include "sampling/sampler.h"
+#include "sampling/stop_matcher.h"
+#include "tokenizer/detokenizer.h"
+
+namespace qwin {
+
+class Generation {
+ public:
+  Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const SamplingParams& params,
+             std::span<const int32_t> prompt, const OnText& on_text);
+
+  // Chooses a token from the logits (which it modifies), streams its text, and returns it, to be run next; nullopt when
+  // the answer has ended. Throws Error(numerical).
+  std::optional<int32_t> take(std::span<float> logits);
+  // Ends the answer from outside; text held back is released.
+  void end(FinishReason reason);
+
+  GenerationResult& result() { return result_; }
+  size_t num_steps() const { return num_steps_; }
+
+ private:
+  bool ends(int32_t token) const;
+  void emit(const std::string& text);
+
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::vector<int32_t> eos_ids_;
+  SamplingParams params_;
+  Sampler sampler_;
+  Detokenizer detokenizer_;
+  StopMatcher stop_matcher_;
+  const OnText& on_text_;
+  GenerationResult result_;
+  size_t num_steps_ = 0;
+  bool cancelled_ = false;
+};
+
+}  // namespace qwin

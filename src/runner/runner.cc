@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runner/runner.h"
+
+#include "core/check.h"
+
+namespace qwin {
+
+KvShape kv_shape(const ModelConfig& config, KvType type) {
+  return {static_cast<int>(config.num_layers), static_cast<int>(config.num_kv_heads), static_cast<int>(config.head_dim), type};
+}
+
+Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options, const LoadProgress& progress)
+    : context_(options.isa, options.num_threads, options.cores),
+      model_(config, load_weights(config, files, context_, progress), context_, kMaxBatchTokens, kMaxLogitRows),
+      kv_shape_(qwin::kv_shape(config, options.kv_type)) {}
+
+void Runner::allocate_pages(int32_t num_pages) {
+  QWIN_CHECK(store_ == nullptr);
+  store_ = std::make_unique<KvStore>(kv_shape_, num_pages);
+  for (int i = 0; i < kv_shape_.num_layers; ++i) kv_layers_.push_back(store_->layer(i));
+}
+
+void Runner::run(const Batch& batch) {
+  QWIN_CHECK(store_ != nullptr);
+  model_.forward({.token_ids = batch.token_ids, .ranges = batch.ranges, .kv_layers = kv_layers_});
+}
+
+}  // namespace qwin

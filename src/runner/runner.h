@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Executes plain batches on a model and the KV pages; knows no requests and no policy.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kv_store/kv_store.h"
+#include "model/qwen_dense.h"
+
+namespace qwin {
+
+// Tokens to run in one step. Ranges are query ranges over the pages of their sequences.
+struct Batch {
+  std::vector<int32_t> token_ids;
+  std::vector<QueryRange> ranges;
+};
+
+struct RunnerOptions {
+  CpuIsa isa = CpuIsa::reference;
+  int num_threads = 1;
+  std::vector<int> cores;
+  KvType kv_type = KvType::f16;
+};
+
+inline constexpr size_t kMaxBatchTokens = 256;
+inline constexpr size_t kMaxLogitRows = 16;
+
+class Runner {
+ public:
+  // Loads the weights; `files` must outlive the runner. Throws as load_weights() does.
+  Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options, const LoadProgress& progress);
+
+  // Takes memory for the pages. Call once, before run().
+  void allocate_pages(int32_t num_pages);
+
+  // Requires: 1 … kMaxBatchTokens tokens.
+  void run(const Batch& batch);
+  // Logits [rows.size(), vocab_size] of rows of the last batch, at most kMaxLogitRows; valid until the next call.
+  Matrix logits(std::span<const int32_t> rows) { return model_.logits(rows); }
+
+  const char* kernels_name() const { return context_.float32() ? "float32" : context_.kernels.name; }
+  const KvShape& kv_shape() const { return kv_shape_; }
+
+ private:
+  OpsContext context_;
+  QwenDense model_;
+  KvShape kv_shape_;
+  std::unique_ptr<KvStore> store_;
+  std::vector<KvView> kv_layers_;
+};
+
+KvShape kv_shape(const ModelConfig& config, KvType type);
+
+}  // namespace qwin

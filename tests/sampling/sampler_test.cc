@@ -130,6 +130,18 @@ TEST(SamplerTest, SameSeedSameTokensOtherSeedOthers) {
   EXPECT_EQ(by_default, sample_tokens(params, logits, 100));
 }
 
+TEST(SamplerTest, DrawsTheSameTokenUntilItIsAccepted) {
+  const std::vector<float> logits = random_logits(400, 6);
+  Sampler sampler({.temperature = 2, .seed = 3}, 400, 0);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 20; ++i) {
+    tokens.push_back(sample_copy(sampler, logits));
+    EXPECT_EQ(sample_copy(sampler, logits), tokens.back());
+    sampler.accept(tokens.back());
+  }
+  EXPECT_NE(std::count(tokens.begin(), tokens.end(), tokens[0]), 20);
+}
+
 TEST(SamplerTest, SameSeedGivesTheseTokensOnEveryPlatform) {
   std::vector<float> logits(64);
   for (int i = 0; i < 64; ++i) logits[i] = static_cast<float>((i * 37) % 64) * 0.125f;

@@ -24,10 +24,10 @@ ARROWS = {
     "kv_store": ["core", "kv_cache", "ops"],
     "model": ["core", "io", "quant", "ops"],
     "sampling": ["core"],
-    "runner": ["core", "model", "kv_cache", "kv_store", "sampling"],
+    "runner": ["core", "io", "model", "ops", "kv_store"],
     "engine": ["core", "io", "tokenizer", "chat", "runner"],
     "eval": ["engine"],
-    "cli": ["engine", "eval", "hub"],
+    "cli": ["core", "io", "model", "tokenizer", "chat", "engine", "eval", "hub"],
 }
 
 # Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,

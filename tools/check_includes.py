@@ -25,7 +25,7 @@ ARROWS = {
     "model": ["core", "io", "quant", "ops"],
     "sampling": ["core"],
     "runner": ["core", "io", "model", "ops", "kv_store"],
-    "engine": ["core", "io", "tokenizer", "chat", "runner"],
+    "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "ops", "model", "runner"],
     "eval": ["engine"],
     "cli": ["core", "io", "model", "tokenizer", "chat", "engine", "eval", "hub"],
 }

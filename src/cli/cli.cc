@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/printable.h"
 #include "qwin/error.h"
 #include "qwin/version.h"
 
@@ -47,10 +48,13 @@ int run_cli(int argc, char** argv) {
     return 2;
   } catch (const Error& error) {
     std::fflush(stdout);
-    std::fprintf(stderr, "error: %s: %s\n", error_code_name(error.code()), error.what());
+    std::fprintf(stderr, "error: %s: %s\n", error_code_name(error.code()), one_line(error.what()).c_str());
     return is_input_error(error.code()) ? 2 : 1;
   } catch (const std::bad_alloc&) {
     std::fputs("error: out_of_memory: the system refused an allocation\n", stderr);
+    return 1;
+  } catch (const std::exception& bug) {
+    std::fprintf(stderr, "error: internal: %s\n", one_line(bug.what()).c_str());
     return 1;
   }
 }

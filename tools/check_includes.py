@@ -27,7 +27,7 @@ ARROWS = {
     "runner": ["core", "io", "model", "ops", "kv_store"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "ops", "model", "runner"],
     "eval": ["engine"],
-    "cli": ["core", "io", "model", "tokenizer", "chat", "engine", "eval", "hub"],
+    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "hub"],
 }
 
 # Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,

@@ -8,6 +8,7 @@
 
 #include "qwin/error.h"
 #include "tokenizer/hash.h"
+#include "tokenizer/piece_cache.h"
 
 namespace qwin {
 namespace {
@@ -19,42 +20,87 @@ uint64_t pair_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
+uint64_t next_number() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+PieceCache& cache_of_this_thread() {
+  thread_local PieceCache cache;
+  return cache;
+}
+
 }  // namespace
 
 BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary, std::span<const Merge> merges)
-    : vocabulary_(vocabulary), memo_(new std::atomic<Memo>[vocabulary.size()] {}) {
+    : number_(next_number()), vocabulary_(vocabulary), memo_(new std::atomic<Memo>[vocabulary.size()] {}) {
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     byte_ids_[byte] = vocabulary.find({&text, 1});
     if (byte_ids_[byte] < 0) throw Error(ErrorCode::bad_tokenizer, "no token for byte " + std::to_string(byte));
   }
-  for (uint32_t id = 0; id < vocabulary.size(); ++id)
+  for (uint32_t id = 0; id < vocabulary.size(); ++id) {
     max_token_bytes_ = std::max(max_token_bytes_, vocabulary.bytes(id).size());
+  }
   size_t num_slots = 16;
   while (num_slots * 5 < merges.size() * 8) num_slots *= 2;
   slots_.resize(num_slots);
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const Merge& merge = merges[rank];
-    const uint64_t key = pair_key(merge.left, merge.right);
-    size_t slot = hashing::hash_u64(key) & (num_slots - 1);
-    for (; slots_[slot].rank != kNoMerge; slot = (slot + 1) & (num_slots - 1)) {
-      if (slots_[slot].pair == key) {
-        throw Error(ErrorCode::bad_tokenizer, "merges " + std::to_string(slots_[slot].rank) + " and " +
-                                                  std::to_string(rank) + " are the same pair");
-      }
-    }
-    slots_[slot] = {key, static_cast<uint32_t>(rank), merge.merged};
+  may_merge_.resize(num_slots / 8);
+  merged_ids_.reserve(merges.size());
+  for (const Merge& merge : merges) {
+    insert(pair_key(merge.left, merge.right), static_cast<uint32_t>(merged_ids_.size()));
+    merged_ids_.push_back(merge.merged);
+  }
+  byte_pair_ranks_.resize(256 * 256);
+  for (size_t i = 0; i < byte_pair_ranks_.size(); ++i) {
+    byte_pair_ranks_[i] = find_rank(byte_ids_[i >> 8], byte_ids_[i & 255]);
   }
 }
 
-inline const BytePairEncoder::Slot& BytePairEncoder::find_merge(int32_t left, int32_t right) const {
-  const uint64_t key = pair_key(left, right);
-  size_t slot = hashing::hash_u64(key) & (slots_.size() - 1);
-  while (slots_[slot].pair != key && slots_[slot].rank != kNoMerge) slot = (slot + 1) & (slots_.size() - 1);
-  return slots_[slot];
+void BytePairEncoder::insert(uint64_t pair, uint32_t rank) {
+  const uint64_t hash = hashing::hash_u64(pair);
+  const size_t bit = (hash >> 32) & (may_merge_.size() * 64 - 1);
+  may_merge_[bit / 64] |= uint64_t{1} << bit % 64;
+  size_t slot = hash & (slots_.size() - 1);
+  for (; slots_[slot].rank != kNoMerge; slot = (slot + 1) & (slots_.size() - 1)) {
+    if (slots_[slot].pair == pair) {
+      throw Error(ErrorCode::bad_tokenizer, "merges " + std::to_string(slots_[slot].rank) + " and " +
+                                                std::to_string(rank) + " are the same pair");
+    }
+  }
+  slots_[slot] = {pair, rank};
+}
+
+inline uint32_t BytePairEncoder::find_rank(int32_t left, int32_t right) const {
+  const uint64_t pair = pair_key(left, right);
+  const uint64_t hash = hashing::hash_u64(pair);
+  const size_t bit = (hash >> 32) & (may_merge_.size() * 64 - 1);
+  if ((may_merge_[bit / 64] >> bit % 64 & 1) == 0) return kNoMerge;
+  size_t slot = hash & (slots_.size() - 1);
+  while (slots_[slot].pair != pair && slots_[slot].rank != kNoMerge) slot = (slot + 1) & (slots_.size() - 1);
+  return slots_[slot].rank;
 }
 
 void BytePairEncoder::encode(std::string_view piece, std::vector<int32_t>& ids, Scratch& scratch) const {
+  if (piece.size() > PieceCache::kMaxBytes) return encode_by_merges(piece, ids, scratch);
+  PieceCache& cache = cache_of_this_thread();
+  cache.use_for(number_);
+  bool hit;
+  PieceCache::Entry& entry = cache.find(piece, &hit);
+  if (hit) {
+    ids.insert(ids.end(), entry.ids.begin(), entry.ids.begin() + entry.num_ids);
+    return;
+  }
+  const size_t first = ids.size();
+  encode_by_merges(piece, ids, scratch);
+  const size_t num_ids = ids.size() - first;
+  if (num_ids > PieceCache::kMaxIds) return;
+  std::copy(ids.begin() + static_cast<std::ptrdiff_t>(first), ids.end(), entry.ids.begin());
+  entry.num_ids = static_cast<uint8_t>(num_ids);
+  entry.num_bytes = static_cast<uint8_t>(piece.size());
+}
+
+void BytePairEncoder::encode_by_merges(std::string_view piece, std::vector<int32_t>& ids, Scratch& scratch) const {
   const int32_t whole = piece.size() <= max_token_bytes_ ? vocabulary_.find(piece) : -1;
   if (whole >= 0 && memo_[whole].load(std::memory_order_relaxed) == Memo::whole) return ids.push_back(whole);
   const size_t first = ids.size();
@@ -72,27 +118,18 @@ void BytePairEncoder::encode(std::string_view piece, std::vector<int32_t>& ids, 
 void BytePairEncoder::encode_short(std::string_view piece, std::vector<int32_t>& ids) const {
   int32_t symbols[kMaxShortPiece];
   uint32_t ranks[kMaxShortPiece];  // ranks[i]: of the pair (i, i + 1)
-  int32_t merged[kMaxShortPiece];
   size_t n = piece.size();
-  const auto look_up = [&](size_t i) {
-    const Slot& slot = find_merge(symbols[i], symbols[i + 1]);
-    ranks[i] = slot.rank;
-    merged[i] = slot.merged;
-  };
   for (size_t i = 0; i < n; ++i) symbols[i] = byte_ids_[static_cast<uint8_t>(piece[i])];
-  for (size_t i = 0; i + 1 < n; ++i) look_up(i);
+  for (size_t i = 0; i + 1 < n; ++i) ranks[i] = rank_of_bytes(piece[i], piece[i + 1]);
   while (n > 1) {
     const size_t best = static_cast<size_t>(std::min_element(ranks, ranks + n - 1) - ranks);
     if (ranks[best] == kNoMerge) break;
-    symbols[best] = merged[best];
+    symbols[best] = merged_ids_[ranks[best]];
     --n;
     std::memmove(symbols + best + 1, symbols + best + 2, (n - best - 1) * sizeof(symbols[0]));
-    if (best + 1 < n) {
-      std::memmove(ranks + best, ranks + best + 1, (n - best - 1) * sizeof(ranks[0]));
-      std::memmove(merged + best, merged + best + 1, (n - best - 1) * sizeof(merged[0]));
-      look_up(best);
-    }
-    if (best > 0) look_up(best - 1);
+    std::memmove(ranks + best, ranks + best + 1, (n - best - 1) * sizeof(ranks[0]));
+    if (best + 1 < n) ranks[best] = find_rank(symbols[best], symbols[best + 1]);
+    if (best > 0) ranks[best - 1] = find_rank(symbols[best - 1], symbols[best]);
   }
   ids.insert(ids.end(), symbols, symbols + n);
 }
@@ -107,21 +144,17 @@ void BytePairEncoder::encode_long(std::string_view piece, std::vector<int32_t>& 
   symbols.resize(n);
   heap.clear();
   const auto entry = [&](uint32_t i) { return static_cast<uint64_t>(symbols[i].rank) << 32 | i; };
-  const auto look_up = [&](uint32_t i) {
-    const uint32_t next = symbols[i].next;
-    symbols[i].rank = next == kEnd ? kNoMerge : find_merge(symbols[i].id, symbols[next].id).rank;
-    return symbols[i].rank != kNoMerge;
-  };
   for (uint32_t i = 0; i < n; ++i) {
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], kNoMerge, i + 1 == n ? kEnd : i + 1,
-                  i == 0 ? kEnd : i - 1};
-  }
-  for (uint32_t i = 0; i < n; ++i) {
-    if (look_up(i)) heap.push_back(entry(i));
+    const bool is_last = i + 1 == n;
+    const uint32_t rank = is_last ? kNoMerge : rank_of_bytes(piece[i], piece[i + 1]);
+    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], rank, is_last ? kEnd : i + 1, i == 0 ? kEnd : i - 1};
+    if (rank != kNoMerge) heap.push_back(entry(i));
   }
   std::make_heap(heap.begin(), heap.end(), std::greater<>());
-  const auto push = [&](uint32_t i) {
-    if (!look_up(i)) return;
+  const auto look_up = [&](uint32_t i) {
+    const uint32_t next = symbols[i].next;
+    symbols[i].rank = next == kEnd ? kNoMerge : find_rank(symbols[i].id, symbols[next].id);
+    if (symbols[i].rank == kNoMerge) return;
     heap.push_back(entry(i));
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
@@ -133,12 +166,12 @@ void BytePairEncoder::encode_long(std::string_view piece, std::vector<int32_t>& 
     // A symbol whose pair has changed since carries another rank; one that was merged away carries none.
     if (symbols[left].rank != top >> 32) continue;
     const uint32_t right = symbols[left].next;
-    symbols[left].id = find_merge(symbols[left].id, symbols[right].id).merged;
+    symbols[left].id = merged_ids_[symbols[left].rank];
     symbols[left].next = symbols[right].next;
     symbols[right].rank = kNoMerge;
     if (symbols[left].next != kEnd) symbols[symbols[left].next].previous = left;
-    push(left);
-    if (symbols[left].previous != kEnd) push(symbols[left].previous);
+    look_up(left);
+    if (symbols[left].previous != kEnd) look_up(symbols[left].previous);
   }
   for (uint32_t i = 0; i != kEnd; i = symbols[i].next) ids.push_back(symbols[i].id);
 }

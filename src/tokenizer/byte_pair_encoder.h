@@ -43,19 +43,28 @@ class BytePairEncoder {
  private:
   static constexpr uint32_t kNoMerge = 0xFFFFFFFF;
   struct Slot {
-    uint64_t pair = ~uint64_t{0};
-    uint32_t rank = kNoMerge;
-    int32_t merged = -1;
+    uint64_t pair = 0;
+    uint32_t rank = kNoMerge;  // kNoMerge: empty
   };
   enum class Memo : uint8_t { unknown, whole, parts };
 
-  const Slot& find_merge(int32_t left, int32_t right) const;
+  void encode_by_merges(std::string_view piece, std::vector<int32_t>& ids, Scratch& scratch) const;
   void encode_short(std::string_view piece, std::vector<int32_t>& ids) const;
   void encode_long(std::string_view piece, std::vector<int32_t>& ids, Scratch& scratch) const;
+  void insert(uint64_t pair, uint32_t rank);
+  uint32_t find_rank(int32_t left, int32_t right) const;
+  uint32_t rank_of_bytes(char left, char right) const {
+    return byte_pair_ranks_[static_cast<uint8_t>(left) << 8 | static_cast<uint8_t>(right)];
+  }
 
+  const uint64_t number_;  // tells encoders apart, even one built where another was
   const Vocabulary& vocabulary_;
   int32_t byte_ids_[256];
-  std::vector<Slot> slots_;  // a power of two, at most 5/8 full
+  std::vector<int32_t> merged_ids_;        // by rank
+  std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256]
+  std::vector<Slot> slots_;                // a power of two, at most 5/8 full
+  std::vector<uint64_t>
+      may_merge_;  // a bit for 8 hashes a slot: most pairs never merge, and this is small enough to stay near
   size_t max_token_bytes_ = 0;
   // By token: do the merges lead from its bytes to the token itself? Filled as tokens come up.
   std::unique_ptr<std::atomic<Memo>[]> memo_;

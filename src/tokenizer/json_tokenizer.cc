@@ -25,7 +25,12 @@ const Json& member(const Json& object, const char* key) {
 void expect(const Json& object, const char* key, const Json& wanted, const char* where) {
   const Json& value = member(object, key);
   if (value == wanted) return;
-  std::string found = value.is_null() ? "missing" : value.is_primitive() ? printable(value.dump()) : "something else";
+  std::string found = "something else";
+  if (value.is_string()) {
+    found = printable(value.get_ref<const std::string&>());
+  } else if (value.is_primitive()) {
+    found = value.is_null() ? "missing" : value.dump();
+  }
   fail(std::string(where) + "." + key + " is " + found + "; supported is only " + wanted.dump());
 }
 

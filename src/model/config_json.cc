@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// config.json and generation_config.json -> ModelConfig, by the rules of transformers' Qwen2Config and Qwen3Config: null
-// means absent, absent keys take the class's defaults (num_key_value_heads: num_attention_heads, as its null does). Keys
-// that are in no list below are ignored, as transformers does.
+// config.json and generation_config.json -> ModelConfig, by the rules of transformers' Qwen2Config and Qwen3Config:
+// null means absent, absent keys take the class's defaults (num_key_value_heads: num_attention_heads). Keys that are in
+// no list below are ignored, as transformers does.
 #include <algorithm>
 #include <cmath>
 

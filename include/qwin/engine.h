@@ -19,12 +19,12 @@ namespace qwin {
 enum class KvCacheType { f32, f16 };
 
 struct EngineOptions {
-  int num_threads = 0;             // 0: the physical cores this process may use
-  int64_t context_length = 0;      // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
-  int64_t window = 0;              // keys a query sees; 0: exact attention
-  int64_t num_sink_tokens = 64;    // with a window: the first tokens, which are seen always
+  int num_threads = 0;           // 0: the physical cores this process may use
+  int64_t context_length = 0;    // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
+  int64_t window = 0;            // keys a query sees; 0: exact attention
+  int64_t num_sink_tokens = 64;  // with a window: the first tokens, which are seen always
   KvCacheType kv_type = KvCacheType::f16;
-  uint64_t kv_memory_bytes = 0;    // 0: what the weights leave of the available memory, less 20 %
+  uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
 };
 
 // What was loaded and how it will run; for the banner, `qwin show` and /health.
@@ -32,9 +32,9 @@ struct EngineInfo {
   std::string model_name, architecture, path;
   std::string cpu, isa, kv_type, huge_pages;
   uint64_t num_parameters = 0;
-  double bits_per_weight = 0;      // of the file
-  uint64_t file_bytes = 0;         // of the tensors
-  uint64_t weight_bytes = 0;       // anonymous memory of the repacked weights
+  double bits_per_weight = 0;  // of the file
+  uint64_t file_bytes = 0;     // of the tensors
+  uint64_t weight_bytes = 0;   // anonymous memory of the repacked weights
   uint64_t activation_bytes = 0;
   uint64_t kv_bytes_per_token = 0;
   uint64_t kv_memory_bytes = 0;
@@ -47,7 +47,7 @@ struct EngineInfo {
 
 struct TokenProbability {
   int32_t token_id = 0;
-  float logprob = 0;               // natural logarithm, of the model's own distribution
+  float logprob = 0;  // natural logarithm, of the model's own distribution
 };
 
 struct TokenLogprobInfo {
@@ -63,19 +63,19 @@ enum class FinishReason {
 const char* finish_reason_name(FinishReason reason);
 
 struct GenerationTimings {
-  double ttft_ms = 0;                       // from the call to the first token
-  double prefill_tokens_per_second = 0;     // tokens read, without cached ones
-  double decode_tokens_per_second = 0;      // tokens after the first
+  double ttft_ms = 0;                    // from the call to the first token
+  double prefill_tokens_per_second = 0;  // tokens read, without cached ones
+  double decode_tokens_per_second = 0;   // tokens after the first
 };
 
 struct GenerationResult {
   std::string text;
-  std::vector<int32_t> token_ids;           // without the end-of-text token
+  std::vector<int32_t> token_ids;  // without the end-of-text token
   int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;                // of the prompt, kept from the turn before
+  int64_t cached_tokens = 0;  // of the prompt, kept from the turn before
   FinishReason finish_reason = FinishReason::stop;
-  bool context_full = false;                // `length` because the context ended
-  std::vector<TokenLogprobInfo> logprobs;   // [token_ids.size()] when asked for
+  bool context_full = false;               // `length` because the context ended
+  std::vector<TokenLogprobInfo> logprobs;  // [token_ids.size()] when asked for
   GenerationTimings timings;
 };
 
@@ -101,7 +101,8 @@ class Engine {
  public:
   // `path` is a GGUF file or a directory. Throws Error: the class of the file's fault, or does_not_fit with the bytes
   // needed and available, before anything large is allocated.
-  static std::unique_ptr<Engine> load(const std::string& path, const EngineOptions& options, const OnLoad& on_load = {});
+  static std::unique_ptr<Engine> load(const std::string& path, const EngineOptions& options,
+                                      const OnLoad& on_load = {});
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
@@ -120,8 +121,8 @@ class Engine {
   virtual std::unique_ptr<Conversation> new_conversation() = 0;
   // Reads the prompt and writes an answer. Throws Error: invalid_argument, context_length_exceeded, numerical; the
   // conversation is then as before or shorter, and usable.
-  virtual GenerationResult generate(Conversation& conversation, std::span<const int32_t> prompt, const SamplingParams& params,
-                                    const OnText& on_text = {}) = 0;
+  virtual GenerationResult generate(Conversation& conversation, std::span<const int32_t> prompt,
+                                    const SamplingParams& params, const OnText& on_text = {}) = 0;
   // The logits of every position. Throws Error: invalid_argument for an empty list or an id outside the vocabulary.
   virtual void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) = 0;
 };

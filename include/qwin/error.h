@@ -7,7 +7,8 @@
 
 namespace qwin {
 
-// The class of a fault. The names are part of the contract: `qwin check` prints them, the server maps them to HTTP codes.
+// The class of a fault. The names are part of the contract: `qwin check` prints them, the server maps them to HTTP
+// codes.
 enum class ErrorCode {
   // Faults of a model file.
   bad_magic,

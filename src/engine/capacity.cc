@@ -10,7 +10,8 @@ namespace qwin {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what, uint64_t needed, uint64_t available) {
-  throw Error(ErrorCode::does_not_fit, what + " needs " + std::to_string(needed) + " bytes, " + std::to_string(available) +
+  throw Error(ErrorCode::does_not_fit, what + " needs " + std::to_string(needed) + " bytes, " +
+                                           std::to_string(available) +
                                            " are available; use a smaller model, free memory, or lower --ctx");
 }
 
@@ -18,7 +19,8 @@ namespace {
 
 Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options) {
   if (options.context_length > input.model_context_length && options.window == 0) {
-    throw Error(ErrorCode::invalid_argument, "ctx " + std::to_string(options.context_length) + " is beyond the model's own length of " +
+    throw Error(ErrorCode::invalid_argument, "ctx " + std::to_string(options.context_length) +
+                                                 " is beyond the model's own length of " +
                                                  std::to_string(input.model_context_length));
   }
   const uint64_t fixed = input.weight_bytes + input.activation_bytes;
@@ -33,7 +35,8 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
   // One page more than the tokens need: with a window, a page is given back only when its last token has left.
   const uint64_t wanted_pages = static_cast<uint64_t>((wanted + input.page_size - 1) / input.page_size) + 1;
   if (wanted_pages > max_pages && (options.context_length > 0 || max_pages < 2)) {
-    refuse("a context of " + std::to_string(wanted) + " tokens", fixed + wanted_pages * input.page_bytes, fixed + budget);
+    refuse("a context of " + std::to_string(wanted) + " tokens", fixed + wanted_pages * input.page_bytes,
+           fixed + budget);
   }
   const uint64_t pages = std::min(wanted_pages, max_pages);
   return {

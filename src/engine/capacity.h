@@ -24,8 +24,8 @@ struct Capacity {
   uint64_t kv_memory_bytes = 0;  // num_pages * page_bytes
 };
 
-// Throws Error(does_not_fit) with the needed and the available bytes, Error(invalid_argument) for a context_length beyond
-// the model's.
+// Throws Error(does_not_fit) with the needed and the available bytes, Error(invalid_argument) for a context_length
+// beyond the model's.
 Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options);
 
 }  // namespace qwin

@@ -62,7 +62,8 @@ class LocalEngine : public Engine {
   ModelFiles files_;
   ModelConfig config_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  mutable std::optional<ChatTemplate> chat_template_;  // loaded by the first chat: a model without one still continues text
+  mutable std::optional<ChatTemplate>
+      chat_template_;  // loaded by the first chat: a model without one still continues text
   std::vector<int32_t> eos_ids_;
   std::unique_ptr<Runner> runner_;
   std::unique_ptr<PagePool> pool_;
@@ -76,12 +77,14 @@ LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, 
   check_tensors(config_, files_);
   tokenizer_ = Tokenizer::load(files_);
   if (tokenizer_->num_ids() > config_.vocab_size) {
-    throw Error(ErrorCode::bad_tokenizer, "the tokenizer has " + std::to_string(tokenizer_->num_ids()) + " ids, the embedding only " +
-                                              std::to_string(config_.vocab_size) + " rows");
+    throw Error(ErrorCode::bad_tokenizer, "the tokenizer has " + std::to_string(tokenizer_->num_ids()) +
+                                              " ids, the embedding only " + std::to_string(config_.vocab_size) +
+                                              " rows");
   }
   eos_ids_ = tokenizer_->eos_ids();
   for (const uint32_t id : config_.eos_token_ids) {
-    if (std::ranges::find(eos_ids_, static_cast<int32_t>(id)) == eos_ids_.end()) eos_ids_.push_back(static_cast<int32_t>(id));
+    if (std::ranges::find(eos_ids_, static_cast<int32_t>(id)) == eos_ids_.end())
+      eos_ids_.push_back(static_cast<int32_t>(id));
   }
 
   const RunnerOptions runner_options{
@@ -165,8 +168,8 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
   if (prompt.empty()) throw Error(ErrorCode::invalid_argument, "the prompt has no tokens");
   for (const int32_t id : prompt) {
     if (id < 0 || static_cast<uint32_t>(id) >= config_.vocab_size) {
-      throw Error(ErrorCode::invalid_argument,
-                  "token id " + std::to_string(id) + " is outside the vocabulary, 0 … " + std::to_string(config_.vocab_size - 1));
+      throw Error(ErrorCode::invalid_argument, "token id " + std::to_string(id) + " is outside the vocabulary, 0 … " +
+                                                   std::to_string(config_.vocab_size - 1));
     }
   }
 }
@@ -188,13 +191,14 @@ void LocalEngine::read(Sequence& sequence, std::span<const int32_t> token_ids, F
   }
 }
 
-GenerationResult LocalEngine::generate(Conversation& conversation, std::span<const int32_t> prompt, const SamplingParams& params,
-                                       const OnText& on_text) {
+GenerationResult LocalEngine::generate(Conversation& conversation, std::span<const int32_t> prompt,
+                                       const SamplingParams& params, const OnText& on_text) {
   const Clock::time_point start = Clock::now();
   check_prompt(prompt);
   params.validate_token_ids(config_.vocab_size);
   if (context_full(static_cast<int64_t>(prompt.size()))) {
-    throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(prompt.size()) + " tokens, the context ends at " +
+    throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(prompt.size()) +
+                                                        " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
   }
   auto& sequence = dynamic_cast<Sequence&>(conversation);
@@ -228,7 +232,8 @@ GenerationResult LocalEngine::generate(Conversation& conversation, std::span<con
   result.timings.ttft_ms = first_token_seconds * 1e3;
   result.timings.prefill_tokens_per_second = static_cast<double>(unread.size()) / first_token_seconds;
   const size_t steps = generation.num_steps();
-  if (steps > 1) result.timings.decode_tokens_per_second = static_cast<double>(steps - 1) / (total_seconds - first_token_seconds);
+  if (steps > 1)
+    result.timings.decode_tokens_per_second = static_cast<double>(steps - 1) / (total_seconds - first_token_seconds);
   return std::move(result);
 }
 
@@ -245,7 +250,8 @@ void LocalEngine::prompt_logits(std::span<const int32_t> token_ids, const OnLogi
       const size_t num_rows = std::min(kMaxLogitRows, count - first);
       for (size_t i = 0; i < num_rows; ++i) rows[i] = static_cast<int32_t>(first + i);
       const Matrix logits = runner_->logits({rows, num_rows});
-      for (size_t i = 0; i < num_rows; ++i) on_logits(static_cast<int64_t>(begin + first + i), {logits.row(i), config_.vocab_size});
+      for (size_t i = 0; i < num_rows; ++i)
+        on_logits(static_cast<int64_t>(begin + first + i), {logits.row(i), config_.vocab_size});
     }
   });
 }

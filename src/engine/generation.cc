@@ -18,8 +18,8 @@ TokenLogprobInfo to_info(const TokenLogprobs& logprobs) {
 
 }  // namespace
 
-Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const SamplingParams& params,
-                       std::span<const int32_t> prompt, const OnText& on_text)
+Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
+                       const SamplingParams& params, std::span<const int32_t> prompt, const OnText& on_text)
     : tokenizer_(std::move(tokenizer)),
       eos_ids_(eos_ids.begin(), eos_ids.end()),
       params_(params),

@@ -15,12 +15,13 @@ namespace qwin {
 // Ranges of positions:   [0, sinks)  kept   [sinks, released_before)  given back   [released_before, num_tokens)  kept
 class Sequence : public Conversation {
  public:
-  Sequence(PagePool& pool, int64_t window, int64_t num_sinks) : table_(pool, kPageSize), window_(window), num_sinks_(num_sinks) {}
+  Sequence(PagePool& pool, int64_t window, int64_t num_sinks)
+      : table_(pool, kPageSize), window_(window), num_sinks_(num_sinks) {}
 
   int64_t num_tokens() const override { return static_cast<int64_t>(token_ids_.size()); }
 
-  // Keeps the longest prefix shared with `prompt` that is still in memory, but not all of the prompt: its last token must
-  // be read again to get logits. Returns the number of tokens kept.
+  // Keeps the longest prefix shared with `prompt` that is still in memory, but not all of the prompt: its last token
+  // must be read again to get logits. Returns the number of tokens kept.
   int64_t keep_prefix(std::span<const int32_t> prompt);
 
   // Makes room for the next tokens; false when there are too few pages.

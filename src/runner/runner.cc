@@ -6,10 +6,12 @@
 namespace qwin {
 
 KvShape kv_shape(const ModelConfig& config, KvType type) {
-  return {static_cast<int>(config.num_layers), static_cast<int>(config.num_kv_heads), static_cast<int>(config.head_dim), type};
+  return {static_cast<int>(config.num_layers), static_cast<int>(config.num_kv_heads), static_cast<int>(config.head_dim),
+          type};
 }
 
-Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options, const LoadProgress& progress)
+Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
+               const LoadProgress& progress)
     : context_(options.isa, options.num_threads, options.cores),
       model_(config, load_weights(config, files, context_, progress), context_, kMaxBatchTokens, kMaxLogitRows),
       kv_shape_(qwin::kv_shape(config, options.kv_type)) {}

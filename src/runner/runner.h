@@ -31,7 +31,8 @@ inline constexpr size_t kMaxLogitRows = 16;
 class Runner {
  public:
   // Loads the weights; `files` must outlive the runner. Throws as load_weights() does.
-  Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options, const LoadProgress& progress);
+  Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
+         const LoadProgress& progress);
 
   // Takes memory for the pages. Call once, before run().
   void allocate_pages(int32_t num_pages);

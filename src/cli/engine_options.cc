@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/engine_options.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "cli/progress_bar.h"
+#include "hub/model_store.h"
+
+namespace qwin {
+
+namespace {
+
+KvCacheType parse_kv_type(const std::string& name) {
+  if (name == "f32") return KvCacheType::f32;
+  if (name == "f16") return KvCacheType::f16;
+  if (name == "q8") throw Error(ErrorCode::invalid_argument, "--kv-type q8 is not there yet; use f16 or f32");
+  throw Error(ErrorCode::invalid_argument, "--kv-type " + name + " is unknown; use f16 or f32");
+}
+
+void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return;
+  throw Error(ErrorCode::invalid_argument, std::string(name) + " must be " + std::to_string(low) + " … " +
+                                               std::to_string(high) + ", not " + std::to_string(value));
+}
+
+bool banner_wanted() {
+  const char* level = std::getenv("QWIN_LOG");
+  return level == nullptr || std::strcmp(level, "warn") != 0;
+}
+
+void print_banner(const EngineInfo& info) {
+  std::fprintf(stderr, "%s: %s, %.2f G parameters, %.2f bits a weight, %s repacked\n", info.model_name.c_str(),
+               info.architecture.c_str(), static_cast<double>(info.num_parameters) * 1e-9, info.bits_per_weight,
+               bytes_text(info.weight_bytes).c_str());
+  std::fprintf(stderr, "%s: kernels %s, %d thread%s, 2 MiB pages %s\n", info.cpu.c_str(), info.isa.c_str(),
+               info.num_threads, info.num_threads == 1 ? "" : "s", info.huge_pages == "never" ? "off" : "on");
+  std::fprintf(stderr, "context %" PRId64 " of %" PRId64 " tokens, KV %s, %" PRIu64 " bytes a token, up to %s",
+               info.context_length, info.model_context_length, info.kv_type.c_str(), info.kv_bytes_per_token,
+               bytes_text(info.kv_memory_bytes).c_str());
+  if (info.window > 0)
+    std::fprintf(stderr, "; window %" PRId64 ", %" PRId64 " sinks", info.window, info.num_sink_tokens);
+  std::fprintf(stderr, "; loaded in %.1f s\n", info.load_seconds);
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("MODEL", options.model, "a model file, folder or name")->required();
+  add_option(command, "--threads", options.num_threads, "threads to compute with; 0: every physical core allowed");
+  add_option(command, "--ctx", options.context_length,
+             "tokens of prompt and answer together; 0: the model's own, as memory allows");
+  add_option(command, "--window", options.window, "keys a token sees; 0: exact attention");
+  add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
+  add_option(command, "--kv-type", options.kv_type, "how K and V are kept: f16 or f32");
+  add_switch(command, "--json", options.json, "print the result as JSON");
+}
+
+std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
+  check_range("--threads", options.num_threads, 0, 1024);
+  check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
+  check_range("--window", options.window, 0, int64_t{1} << 24);
+  check_range("--sinks", options.num_sink_tokens, 0, 65536);
+  const EngineOptions engine_options{
+      .num_threads = options.num_threads,
+      .context_length = options.context_length,
+      .window = options.window,
+      .num_sink_tokens = options.num_sink_tokens,
+      .kv_type = parse_kv_type(options.kv_type),
+  };
+  ProgressBar bar("loading");
+  auto engine = Engine::load(resolve_model(options.model), engine_options,
+                             [&](uint64_t done, uint64_t total) { bar.update(done, total); });
+  bar.clear();
+  if (banner_wanted()) print_banner(engine->info());
+  return engine;
+}
+
+}  // namespace qwin

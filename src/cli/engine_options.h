@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flags common to every command that loads a model, and the loading itself.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/cli.h"
+#include "qwin/engine.h"
+
+namespace qwin {
+
+struct ModelOptions {
+  std::string model;
+  int num_threads = 0;
+  int64_t context_length = 0;
+  int64_t window = 0;
+  int64_t num_sink_tokens = 64;
+  std::string kv_type = "f16";
+  bool json = false;
+};
+
+// MODEL, --threads, --ctx, --window, --sinks, --kv-type and --json.
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+// Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
+std::unique_ptr<Engine> load_engine(const ModelOptions& options);
+
+}  // namespace qwin

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwin eval`: quality of a model against a text or against reference logits.
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "cli/engine_options.h"
+#include "cli/progress_bar.h"
+#include "eval/divergence.h"
+#include "eval/perplexity.h"
+#include "io/json.h"
+
+namespace qwin {
+namespace {
+
+struct EvalOptions {
+  ModelOptions model;
+  std::string perplexity_file, golden_file;
+  int64_t piece = 2048;
+  bool skip_long_text = false;
+};
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::io, path + " cannot be read");
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+Json divergence_json(const Divergence& d) {
+  return {{"positions", d.positions}, {"mean_kl", d.mean_kl},   {"kl_p999", d.kl_p999},
+          {"top1", d.top1},           {"first_kl", d.first_kl}, {"nmse", d.nmse}};
+}
+
+void print_divergence(const char* label, const Divergence& d) {
+  std::printf("%s: %lld positions, mean KL %.6f, 99.9 %% KL %.5f, top-1 %.2f %%, first position's KL %.5f, NMSE %.3g\n",
+              label, static_cast<long long>(d.positions), d.mean_kl, d.kl_p999, 100 * d.top1, d.first_kl, d.nmse);
+}
+
+void run_eval(const EvalOptions& options) {
+  if (options.perplexity_file.empty() && options.golden_file.empty()) {
+    throw Error(ErrorCode::invalid_argument, "nothing to measure; use --perplexity FILE or --kld GOLDEN.npz");
+  }
+  const auto engine = load_engine(options.model);
+  ProgressBar bar("tokens");
+  const EvalProgress progress = [&](int64_t done, int64_t total) {
+    bar.update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+  };
+  Json result = Json::object();
+  if (!options.perplexity_file.empty()) {
+    const std::vector<int32_t> ids = engine->tokenize(read_text(options.perplexity_file), false);
+    const Perplexity p = measure_perplexity(*engine, ids, options.piece, progress);
+    bar.clear();
+    result["perplexity"] = p.perplexity;
+    result["tokens"] = p.tokens;
+    if (!options.model.json)
+      std::printf("perplexity %.4f over %lld tokens\n", p.perplexity, static_cast<long long>(p.tokens));
+  }
+  if (!options.golden_file.empty()) {
+    const GoldenDivergence d = measure_divergence(*engine, options.golden_file, !options.skip_long_text, progress);
+    bar.clear();
+    result.update(divergence_json(d.texts));
+    if (d.long_text.positions > 0) result["long_text"] = divergence_json(d.long_text);
+    if (!options.model.json) {
+      print_divergence("texts", d.texts);
+      if (d.long_text.positions > 0) print_divergence("long text", d.long_text);
+    }
+  }
+  if (options.model.json) std::printf("%s\n", result.dump().c_str());
+}
+
+}  // namespace
+
+void register_eval(CLI::App& app) {
+  const auto options = std::make_shared<EvalOptions>();
+  CLI::App* command = app.add_subcommand("eval", "Measure perplexity, or KL divergence from reference logits");
+  add_model_options(*command, options->model);
+  add_option(*command, "--perplexity", options->perplexity_file, "a text file to predict");
+  add_option(*command, "--piece", options->piece, "tokens of the text that are read at a time")
+      ->check(CLI::Range(2, 1 << 20));
+  add_option(*command, "--kld", options->golden_file, "a golden file (.npz) of reference logits");
+  add_switch(*command, "--skip-long", options->skip_long_text, "with --kld, leave out the golden file's long text");
+  command->callback([options] { run_eval(*options); });
+}
+
+}  // namespace qwin

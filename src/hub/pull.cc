@@ -29,6 +29,7 @@ class Pull {
  private:
   std::vector<std::string> wanted_files() const;
   bool is_present(const std::string& file);
+  bool adopt(const HubFile& file);
   bool all_present(const std::vector<std::string>& files);
   void fetch_known(const KnownModel& model);
   void fetch_known_from_hub(const KnownModel& model, const fs::path& target);
@@ -67,10 +68,19 @@ bool Pull::is_present(const std::string& file) {
     manifest_.files.erase(entry);
     return false;
   }
-  // A known file that somebody put here by hand: taken once its bytes have been checked.
-  if (!name_.known || bytes != name_.known->bytes || sha256_of_file(path) != name_.known->sha256) return false;
-  record(file, bytes, std::string(name_.known->sha256));
-  return true;
+  return false;
+}
+
+// A file without an entry, put here by hand or by a pull that was killed: taken once its bytes have been checked.
+bool Pull::adopt(const HubFile& file) {
+  const fs::path path = folder_ / file.path;
+  std::error_code error;
+  if (manifest_.files.contains(file.path) || !fs::is_regular_file(path, error)) return false;
+  if (fs::file_size(path, error) != file.bytes) return false;
+  const std::string sha256 = sha256_of_file(path);
+  const bool same = file.sha256.empty() ? git_blob_id_of_file(path) == file.git_blob_id : sha256 == file.sha256;
+  if (same) record(file.path, file.bytes, sha256);
+  return same;
 }
 
 bool Pull::all_present(const std::vector<std::string>& files) {
@@ -94,6 +104,7 @@ void Pull::fetch_known_from_hub(const KnownModel& model, const fs::path& target)
 }
 
 void Pull::fetch_known(const KnownModel& model) {
+  if (adopt({std::string(model.file), model.bytes, std::string(model.sha256), ""})) return;
   const fs::path target = folder_ / model.file;
   const std::function<void()> sources[] = {
       [&] { fetch_known_from_hub(model, target); },
@@ -124,7 +135,7 @@ void Pull::fetch_hub_files(const HubEndpoint& endpoint, std::vector<HubFile> fil
   for (const HubFile& file : files) {
     total += file.bytes;
     const bool config_of_incomplete = file.path == "config.json" && !missing.empty();
-    if (!config_of_incomplete && is_present(file.path)) {
+    if (!config_of_incomplete && (is_present(file.path) || adopt(file))) {
       done += file.bytes;
       continue;
     }
@@ -198,12 +209,12 @@ PullResult Pull::run() {
   }
   make_directories(folder_);
   manifest_ = Manifest::load(folder_);
-  if (!all_present(wanted_files())) {
-    if (name_.known) {
-      fetch_known(*name_.known);
-    } else {
-      fetch_from_hub();
-    }
+  try {
+    if (!all_present(wanted_files())) name_.known ? fetch_known(*name_.known) : fetch_from_hub();
+  } catch (const Error&) {
+    std::error_code ignored;
+    fs::remove(folder_, ignored);  // takes only an empty one
+    throw;
   }
   return result_for(wanted_files());
 }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel tests and `kernel_check --bench` share: the rungs this CPU can run, seeded data, and the arguments of
+// the integer GEMM.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu_kernels.h"
+#include "kernels/guarded_array.h"
+
+namespace qwin {
+
+using Random = std::mt19937_64;
+
+// Every rung that this CPU runs, reference first.
+std::vector<CpuIsa> runnable_rungs();
+
+struct NamedFormat {
+  const char* name;
+  PackedFormat format;
+};
+inline constexpr NamedFormat kPackedFormats[kNumPackedFormats] = {
+    {"q4_0", PackedFormat::q4_0}, {"q4_1", PackedFormat::q4_1},     {"q5_0", PackedFormat::q5_0},
+    {"q5_1", PackedFormat::q5_1}, {"q8_0", PackedFormat::q8_0},     {"q2_k", PackedFormat::q2_k},
+    {"q3_k", PackedFormat::q3_k}, {"q4_k", PackedFormat::q4_k},     {"q5_k", PackedFormat::q5_k},
+    {"q6_k", PackedFormat::q6_k}, {"iq4_nl", PackedFormat::iq4_nl}, {"iq4_xs", PackedFormat::iq4_xs},
+};
+
+GuardedArray<float> random_floats(Random& random, size_t count, float scale = 1.0f);
+
+// Activation rows as the quantizer could make them, or at the limits of what QuantizedRows can hold.
+enum class RowPattern {
+  random,       // normal, one value of 1000 times the others in some spans
+  all_plus,     // every code 127, the outlier 28672
+  all_minus,    // every code -127, the outlier -28672
+  alternating,  // +127, -127, ..., outliers of both signs
+  zero,
+  extreme_scales,  // random codes; scales from the smallest denormal to 1e30
+};
+inline constexpr RowPattern kRowPatterns[] = {RowPattern::random,    RowPattern::all_plus,
+                                              RowPattern::all_minus, RowPattern::alternating,
+                                              RowPattern::zero,      RowPattern::extreme_scales};
+
+struct QuantizedInput {
+  QuantizedInput(int num_tokens, int num_spans);
+  QuantizedRows rows() const;
+  QuantizedRows row(int token) const;
+  int32_t code(int token, int k) const;  // the high digit included
+
+  int num_tokens, num_spans;
+  size_t code_stride;
+  GuardedArray<int8_t> codes;
+  GuardedArray<float> scales;
+  GuardedArray<int32_t> outliers;
+  GuardedArray<uint8_t> outlier_quads;
+  GuardedArray<int16_t> sums;
+};
+QuantizedInput make_input(Random& random, int num_tokens, int num_spans, RowPattern pattern);
+
+enum class WeightPattern { random, max_codes, min_codes, denormal_scales };
+inline constexpr WeightPattern kWeightPatterns[] = {WeightPattern::random, WeightPattern::max_codes,
+                                                    WeightPattern::min_codes, WeightPattern::denormal_scales};
+
+// Tiles of bytes that need not come from a file: every code, sub-scale and min that the layout can express.
+GuardedArray<uint8_t> make_tiles(Random& random, PackedFormat format, int num_rows, int num_spans,
+                                 WeightPattern pattern);
+
+size_t tile_bytes_of(PackedFormat format, int num_spans);
+
+// GemmArgs.zero_sums and min_sums as their contract says.
+struct GroupSums {
+  GroupSums(const QuantizedInput& input, PackedFormat format);
+  GuardedArray<int32_t> zero_sums;
+  GuardedArray<int16_t> min_sums;
+};
+
+}  // namespace qwin

@@ -10,6 +10,16 @@ namespace qwin {
 namespace {
 
 constexpr int kLanes = Isa::kRows;
+constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
+
+// A span with a value that is not finite, as in the reference.
+inline void mark_span(int span, const QuantizedRows& row) {
+  memset(row.codes + span * kSpan, 0, kSpan);
+  memset(row.sums + span * 8, 0, 8 * sizeof(int16_t));
+  row.scales[span] = __builtin_nanf("");
+  row.outliers[span] = 0;
+  row.outlier_quads[span] = 0;
+}
 
 // The same operations in the same order as kernels/reference/quantize_reference.cc, so the results are the same bits.
 inline void quantize_span(const float* x, int span, const QuantizedRows& row) {
@@ -18,9 +28,12 @@ inline void quantize_span(const float* x, int span, const QuantizedRows& row) {
   for (int i = 0; i < kVectors; ++i) max_lanes = Isa::max(max_lanes, Isa::abs(Isa::load_float(x + i * kLanes)));
   const float max = Isa::reduce_max(max_lanes);
   int largest = -1;
+  uint32_t finite = kAllLanes;
   Isa::Float second_lanes = Isa::zero_float();
   for (int i = 0; i < kVectors; ++i) {
     const Isa::Float a = Isa::abs(Isa::load_float(x + i * kLanes));
+    // Zero times a value is zero only if the value is finite.
+    finite &= Isa::equal_bits(Isa::mul_float(a, Isa::zero_float()), Isa::zero_float());
     uint32_t others = ~0u;
     if (largest < 0) {
       const uint32_t hits = Isa::equal_bits(a, Isa::set_float(max));
@@ -32,7 +45,7 @@ inline void quantize_span(const float* x, int span, const QuantizedRows& row) {
     }
     second_lanes = Isa::max(second_lanes, Isa::select_bits(others, a, Isa::zero_float()));
   }
-  if (largest < 0) largest = 0;  // only for NaN, which the logits will report
+  if (finite != kAllLanes) return mark_span(span, row);
   const float by_second = Isa::reduce_max(second_lanes) / 127.0f, by_max = max / 28672.0f;
   float scale = by_second < by_max ? by_max : by_second;
   if (!(scale > 1e-30f)) scale = 0;

@@ -73,9 +73,15 @@ def cpp_functions(text):
 
 
 def python_functions(text):
-    """(name, first line, number of lines) of each function, nested ones included."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return [(n.name, n.lineno, n.end_lineno - n.lineno + 1) for n in ast.walk(ast.parse(text)) if isinstance(n, kinds)]
+    """(name, first line, number of lines) of each function; what is nested in it counts for itself."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+    def length(node):
+        inner = [child for child in ast.walk(node) if child is not node and isinstance(child, (*functions, ast.ClassDef))]
+        nested = {line for child in inner for line in range(child.lineno, child.end_lineno + 1)}
+        return node.end_lineno - node.lineno + 1 - len(nested)
+
+    return [(node.name, node.lineno, length(node)) for node in ast.walk(ast.parse(text)) if isinstance(node, functions)]
 
 
 def oversized(root):

@@ -34,6 +34,11 @@ TEST(SuiteTest, Case) {{
     assert tool.cpp_functions(text) == [("method", 5, 1), ("Outer::long_one", 8, 10), ("SuiteTest.Case", 18, 2)]
 
 
+def test_a_nested_python_function_counts_for_itself(tool):
+    text = "def f():\n    class C:\n        def g(self):\n            pass\n    return C\n"
+    assert tool.python_functions(text) == [("f", 1, 2), ("g", 3, 2)]
+
+
 def test_a_preprocessor_brace_does_not_count(tool):
     text = "#define OPEN(x) f(x) { \\\n  g(x)\nvoid a() {\n}\nvoid b() {}\n"
     assert [name for name, _, _ in tool.cpp_functions(text)] == ["a", "b"]

@@ -5,6 +5,8 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 DEMO_MODEL ?= qwen2.5-coder-0.5b
+# What the suites on real models look for among the pulled ones.
+TEST_MODELS ?= qwen2.5-coder-0.5b qwen2.5-coder-1.5b
 # Paths are cached relative to the checkout, so that a fresh clone finds what an older one compiled.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
@@ -48,6 +50,7 @@ test: install-test build check  ## Every test but the long ones
 
 test-long: install-test build check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
 	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt
+	@for model in $(TEST_MODELS); do $(QWIN_BINARY) pull $$model || exit 1; done
 	@status=0; \
 	$(MAKE) asan || status=1; \
 	$(MAKE) tsan || status=1; \

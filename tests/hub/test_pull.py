@@ -260,6 +260,10 @@ def test_unknown_name_tells_the_known_ones(qwin, server):
     assert "qwen2.5-coder-0.5b" in error and "qwen2.5-coder-1.5b" in error
 
 
+def test_known_model_has_one_file(qwin, server):
+    assert "hf:Qwen/" in qwin.fail("qwen2.5-coder-0.5b:other.gguf", "invalid_argument", expect=2)
+
+
 # The known models: the hub first, then the Python packages.
 
 

@@ -41,16 +41,14 @@ std::string reason_of(const CommandResult& result) {
   return reason.empty() ? "exit status " + std::to_string(result.exit_status) : reason.substr(0, 300);
 }
 
+// $QWIN_PYTHON alone when it is set, else the python3 of the PATH.
 std::string find_python_with_pip() {
-  std::vector<std::string> candidates;
   const char* chosen = std::getenv("QWIN_PYTHON");
-  if (chosen && *chosen) candidates.push_back(chosen);
-  candidates.push_back("python3");
-  for (const std::string& python : candidates) {
-    if (run_command({python, "-m", "pip", "--version"}, {}, nullptr).exit_status == 0) return python;
-  }
-  throw Error(ErrorCode::network,
-              "no Python with pip: install the package python3-pip, or set QWIN_PYTHON to a python3 that has pip");
+  const std::string python = chosen && *chosen ? chosen : "python3";
+  if (run_command({python, "-m", "pip", "--version"}, {}, nullptr).exit_status == 0) return python;
+  throw Error(
+      ErrorCode::network,
+      "no pip in " + python + ": install the package python3-pip, or set QWIN_PYTHON to a python3 that has pip");
 }
 
 // The one large file of an unpacked package.

@@ -286,7 +286,6 @@ def test_every_source_is_tried_and_every_reason_told(qwin, server, tmp_path):
 def test_hub_with_another_file_is_passed_over(qwin, server):
     file = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
     server.files["Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF"] = {file: b"not the model"}
-    qwin.environment["PATH"] = "/nonexistent"
     error = qwin.fail("qwen2.5-coder-0.5b", "network")
     assert "13 bytes instead of 491400064" in error
     assert "python3-pip" in error, "what to install is named"

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over a batch of sequences: chunks, batch-mates, threads and the place of the pages do not change a bit.
+#include "ops/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "core/cpu_info.h"
+#include "ops/stored_blocks.h"
+
+namespace qwin {
+
+namespace {
+
+constexpr int kHeads = 6, kKvHeads = 2, kHeadDim = 32;
+constexpr size_t kLength = 300, kPages = 64;
+
+struct Windows {
+  int64_t request = 0, sinks = 0, layer = 0;
+};
+constexpr Windows kWindows[] = {{}, {70, 4, 0}, {0, 0, 16}, {200, 64, 128}, {33, 0, 0}};
+
+// Q, K and V of one sequence, [kLength, heads * head_dim].
+struct Sequence {
+  explicit Sequence(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    q = random_values(random, kLength * kHeads * kHeadDim);
+    k = random_values(random, kLength * kKvHeads * kHeadDim);
+    v = random_values(random, kLength * kKvHeads * kHeadDim);
+    for (size_t i = 0; i < kPages; ++i) pages.push_back(static_cast<int32_t>(i));
+    std::ranges::shuffle(pages, random);
+  }
+  static Matrix rows(std::vector<float>& values, size_t first, size_t count) {
+    const size_t columns = values.size() / kLength;
+    return {values.data() + first * columns, count, columns, columns};
+  }
+  std::vector<float> q, k, v;
+  std::vector<int32_t> pages;
+};
+
+class Cache {
+ public:
+  explicit Cache(KvType type) : memory_(kPages * page_bytes(type)), type_(type) {}
+  KvView view() const {
+    return {memory_.data(), page_bytes(type_), page_bytes(type_) / kKvHeads, type_, kKvHeads, kHeadDim};
+  }
+
+ private:
+  static size_t page_bytes(KvType type) { return 2u * kPageSize * kHeadDim * kKvHeads * (type == KvType::f32 ? 4 : 2); }
+  Buffer memory_;
+  KvType type_;
+};
+
+// Reads the sequence in pieces of these sizes, the last one repeated.
+std::vector<float> attend(OpsContext& context, Sequence& sequence, KvType type, const Windows& windows,
+                          const std::vector<size_t>& pieces) {
+  const Cache cache(type);
+  std::vector<float> out(sequence.q.size());
+  for (size_t first = 0, i = 0; first < kLength; ++i) {
+    const size_t count = std::min(pieces[std::min(i, pieces.size() - 1)], kLength - first);
+    const QueryRange range{sequence.pages.data(), static_cast<int64_t>(first), 0, count, windows.request,
+                           windows.sinks};
+    store_kv(context, Sequence::rows(sequence.k, first, count), Sequence::rows(sequence.v, first, count), cache.view(),
+             {&range, 1});
+    attention(context, Sequence::rows(sequence.q, first, count), cache.view(), {&range, 1}, windows.layer,
+              Sequence::rows(out, first, count));
+    first += count;
+  }
+  return out;
+}
+
+class AttentionOpTest : public testing::TestWithParam<CpuIsa> {};
+
+TEST_P(AttentionOpTest, ChunkedPrefillAndDecodeEqualOneShot) {
+  Sequence sequence(1);
+  OpsContext one(GetParam(), 1, {}), two(GetParam(), 2, {});
+  for (const KvType type : {KvType::f32, KvType::f16}) {
+    for (const Windows& windows : kWindows) {
+      const std::vector<float> whole = attend(one, sequence, type, windows, {kLength});
+      for (const std::vector<size_t>& pieces : {std::vector<size_t>{63, 1, 2, 64}, {250, 1}, {17}, {128, 7, 31}}) {
+        ASSERT_EQ(attend(two, sequence, type, windows, pieces), whole)
+            << "pieces of " << pieces[0] << ", window " << windows.request;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionOpTest, EqualsDoubleArithmeticOfTheVisibleKeys) {
+  Sequence sequence(2);
+  OpsContext context(GetParam(), 2, {});
+  for (const Windows& windows : kWindows) {
+    const std::vector<float> out = attend(context, sequence, KvType::f32, windows, {100});
+    const int64_t window = windows.request == 0 || windows.layer == 0 ? std::max(windows.request, windows.layer)
+                                                                      : std::min(windows.request, windows.layer);
+    for (const int64_t query : {0, 3, 63, 64, 100, 199, 299}) {
+      for (int head = 0; head < kHeads; ++head) {
+        const float* q = sequence.q.data() + (query * kHeads + head) * kHeadDim;
+        std::vector<double> sum(kHeadDim);
+        double total = 0;
+        for (int64_t key = 0; key <= query; ++key) {
+          if (window > 0 && key <= query - window && key >= windows.sinks) continue;
+          const size_t at = static_cast<size_t>(key * kKvHeads + head / (kHeads / kKvHeads)) * kHeadDim;
+          double dot = 0;
+          for (int d = 0; d < kHeadDim; ++d) dot += static_cast<double>(q[d]) * sequence.k[at + d];
+          const double p = std::exp(dot / std::sqrt(static_cast<double>(kHeadDim)));
+          total += p;
+          for (int d = 0; d < kHeadDim; ++d) sum[d] += p * sequence.v[at + d];
+        }
+        for (int d = 0; d < kHeadDim; ++d)
+          ASSERT_NEAR(out[(query * kHeads + head) * kHeadDim + d], sum[d] / total, 2e-5)
+              << "query " << query << ", head " << head;
+      }
+    }
+  }
+}
+
+// Three sequences at different positions in one call, with windows of their own.
+TEST_P(AttentionOpTest, BatchMatesDoNotChangeABit) {
+  OpsContext context(GetParam(), 2, {});
+  Sequence a(1), b(2), c(3);
+  Sequence* sequences[] = {&a, &b, &c};
+  const Windows windows[] = {{}, {70, 4, 0}, {33, 0, 0}};
+  const size_t firsts[] = {130, 64, 299}, counts[] = {20, 37, 1};
+  const Cache caches[] = {Cache(KvType::f16), Cache(KvType::f16), Cache(KvType::f16)};
+  // All pages in one store: sequence i owns the ids 64 i … 64 i + 63.
+  const size_t page_stride = caches[0].view().page_stride;
+  const Buffer memory(3 * kPages * page_stride);
+  KvView view = caches[0].view();
+  view.base = memory.data();
+  std::vector<float> q, expected;
+  std::vector<QueryRange> ranges;
+  for (size_t i = 0; i < 3; ++i) {
+    Sequence& s = *sequences[i];
+    for (int32_t& page : s.pages) page += static_cast<int32_t>(i * kPages);
+    const QueryRange all{s.pages.data(), 0, 0, firsts[i] + counts[i], windows[i].request, windows[i].sinks};
+    store_kv(context, Sequence::rows(s.k, 0, all.num_tokens), Sequence::rows(s.v, 0, all.num_tokens), view, {&all, 1});
+    ranges.push_back({s.pages.data(), static_cast<int64_t>(firsts[i]), q.size() / (kHeads * kHeadDim), counts[i],
+                      windows[i].request, windows[i].sinks});
+    const Matrix rows = Sequence::rows(s.q, firsts[i], counts[i]);
+    q.insert(q.end(), rows.data, rows.data + counts[i] * rows.columns);
+    std::vector<float> alone(counts[i] * rows.columns);
+    QueryRange range = ranges.back();
+    range.first_row = 0;
+    attention(context, rows, view, {&range, 1}, 0, {alone.data(), counts[i], rows.columns, rows.columns});
+    expected.insert(expected.end(), alone.begin(), alone.end());
+  }
+  const size_t columns = kHeads * kHeadDim, rows = q.size() / columns;
+  std::vector<float> out(q.size());
+  attention(context, {q.data(), rows, columns, columns}, view, ranges, 0, {out.data(), rows, columns, columns});
+  EXPECT_EQ(out, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rungs, AttentionOpTest, testing::Values(CpuIsa::reference, detect_cpu_isa()),
+                         [](const auto& info) { return std::string(info.index == 0 ? "reference" : "fastest"); });
+
+}  // namespace
+
+}  // namespace qwin

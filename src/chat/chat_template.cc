@@ -122,12 +122,12 @@ ChatTemplate ChatTemplate::load(const ModelFiles& files) {
 ChatTemplate ChatTemplate::load_named(const Json& list, const std::string& bos, const std::string& eos) {
   const std::string* by_default = nullptr;
   const std::string* tool_use = nullptr;
-  for (const Json& entry : list.is_array() ? list : Json::array()) {
-    const auto name = entry.is_object() ? entry.find("name") : entry.end();
-    const auto text = entry.is_object() ? entry.find("template") : entry.end();
-    if (name == entry.end() || text == entry.end() || !text->is_string()) continue;
-    if (*name == "default") by_default = &text->get_ref<const std::string&>();
-    if (*name == "tool_use") tool_use = &text->get_ref<const std::string&>();
+  for (size_t i = 0; list.is_array() && i < list.size(); ++i) {
+    const Json& entry = list[i];
+    if (!entry.is_object() || !entry.contains("name") || !entry.contains("template")) continue;
+    if (!entry["template"].is_string()) continue;
+    if (entry["name"] == "default") by_default = &entry["template"].get_ref<const std::string&>();
+    if (entry["name"] == "tool_use") tool_use = &entry["template"].get_ref<const std::string&>();
   }
   if (!by_default) {
     throw Error(

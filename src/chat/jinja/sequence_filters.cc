@@ -10,9 +10,16 @@ namespace {
 
 Value as_list(std::shared_ptr<List> list) { return {Type::list, 0, 0, std::move(list)}; }
 
-// item["a"]["b"] for the path "a.b"; whole numbers index.
-Value by_path(Context& c, Value item, const Value& path) {
-  if (path.is_integral()) return c.get_item(item, path);
+// item["a"]["b"] for the path "a.b"; whole numbers index. `fallback` stands in at every step that finds nothing.
+Value by_path(Context& c, Value item, const Value& path, const Value* fallback = nullptr) {
+  const auto step = [&](const Value& key) {
+    item = c.get_item(item, key);
+    if (fallback && item.is(Type::undefined)) item = *fallback;
+  };
+  if (path.is_integral()) {
+    step(path);
+    return item;
+  }
   if (!path.is(Type::text)) fail("an attribute's name must be a string");
   std::string_view rest = path.view();
   while (true) {
@@ -21,7 +28,7 @@ Value by_path(Context& c, Value item, const Value& path) {
     int64_t index = 0;
     const bool digits = !part.empty() && part.find_first_not_of("0123456789") == part.npos &&
                         std::from_chars(part.data(), part.data() + part.size(), index).ec == std::errc();
-    item = c.get_item(item, digits ? Value::integer(index) : Value::text(Text::make(nullptr, part, Origin::data)));
+    step(digits ? Value::integer(index) : Value::text(Text::make(nullptr, part, Origin::data)));
     if (dot == rest.npos) return item;
     rest.remove_prefix(dot + 1);
   }
@@ -177,8 +184,7 @@ Value filter_map(Context& c, const Value& v, const Args& a) {
     const Value* fallback = a.find(1, "default");
     if (!attribute) fail("map needs a filter or an attribute");
     for (const Value& item : items->items) {
-      Value mapped = by_path(c, item, *attribute);
-      out->push(mapped.is(Type::undefined) && fallback ? *fallback : std::move(mapped));
+      out->push(by_path(c, item, *attribute, fallback && !fallback->is(Type::none) ? fallback : nullptr));
     }
     return as_list(std::move(out));
   }

@@ -90,7 +90,6 @@ struct Space final : Object {
 struct Loop final : Object {
   std::shared_ptr<List> items;
   size_t index = 0;
-  int depth = 0;
 };
 
 inline List& Value::as_list() const { return static_cast<List&>(*object); }

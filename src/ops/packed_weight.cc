@@ -22,25 +22,44 @@ size_t spans_of(const StoredMatrix& stored) {
   return round_up(round_up(stored.columns, kSpan) / kSpan, static_cast<size_t>(layout.spans_per_block()));
 }
 
-// Writes the code of (row, k) of a span whose codes start at `codes`, zeroed before.
-void put_code(CodeKind kind, uint8_t* codes, int row, int k, uint8_t code) {
-  const int quad = k / 4, byte = 4 * row + k % 4;
+// The four bytes of one row in the vector at `vector_index`.
+uint8_t* row_bytes(uint8_t* codes, int vector_index, int row) { return codes + vector_index * kVectorBytes + 4 * row; }
+
+// Writes 32 codes of one row: group `g` of the span whose codes start at `codes`.
+void put_group(CodeKind kind, uint8_t* codes, int row, int g, const uint8_t* quants) {
   if (kind == CodeKind::u8) {
-    codes[quad * kVectorBytes + byte] = code;
+    for (int quad = 0; quad < 8; ++quad) std::memcpy(row_bytes(codes, g * 8 + quad, row), quants + 4 * quad, 4);
     return;
   }
-  codes[quad / 2 * kVectorBytes + byte] |= static_cast<uint8_t>((code & 15) << (quad % 2 * 4));
+  for (int pair = 0; pair < 4; ++pair) {
+    uint8_t* bytes = row_bytes(codes, g * 4 + pair, row);
+    const uint8_t* even = quants + 8 * pair;
+    for (int j = 0; j < 4; ++j) bytes[j] = static_cast<uint8_t>((even[j] & 15) | even[4 + j] << 4);
+  }
   uint8_t* upper = codes + 1024;
-  if (kind == CodeKind::u5) upper[quad / 8 * kVectorBytes + byte] |= static_cast<uint8_t>((code >> 4) << (quad % 8));
-  if (kind == CodeKind::u6)
-    upper[quad / 4 * kVectorBytes + byte] |= static_cast<uint8_t>((code >> 4) << (quad % 4 * 2));
+  if (kind == CodeKind::u5) {
+    uint8_t bits[4] = {};
+    for (int quad = 0; quad < 8; ++quad) {
+      for (int j = 0; j < 4; ++j) bits[j] |= static_cast<uint8_t>((quants[4 * quad + j] >> 4) << quad);
+    }
+    std::memcpy(row_bytes(upper, g, row), bits, 4);
+  } else if (kind == CodeKind::u6) {
+    for (int half = 0; half < 2; ++half) {
+      uint8_t bits[4] = {};
+      for (int quad = 0; quad < 4; ++quad) {
+        for (int j = 0; j < 4; ++j)
+          bits[j] |= static_cast<uint8_t>((quants[16 * half + 4 * quad + j] >> 4) << (2 * quad));
+      }
+      std::memcpy(row_bytes(upper, g * 2 + half, row), bits, 4);
+    }
+  }
 }
 
 void put_half(uint8_t* p, int index, uint16_t bits) { std::memcpy(p + 2 * index, &bits, 2); }
 
 // One flat file block: 32 columns, group `g` of the span.
 void put_flat_block(const PackedLayout& layout, const CodeBlock& source, int row, int g, uint8_t* block) {
-  for (int k = 0; k < 32; ++k) put_code(layout.code, block, row, g * 32 + k, source.quants[k]);
+  put_group(layout.code, block, row, g, source.quants);
   put_half(block + layout.scales_offset(), g * kTileRows + row, source.d_bits);
   if (layout.has_min()) put_half(block + layout.mins_offset(), g * kTileRows + row, source.dmin_bits);
 }
@@ -50,7 +69,7 @@ void put_nested_block(const PackedLayout& layout, const CodeBlock& source, int r
   const int groups = layout.groups_per_span();
   for (int span = 0; span < 2; ++span) {
     uint8_t* codes = block + span * layout.code_bytes();
-    for (int k = 0; k < kSpan; ++k) put_code(layout.code, codes, row, k, source.quants[span * kSpan + k]);
+    for (int g = 0; g < 4; ++g) put_group(layout.code, codes, row, g, source.quants + span * kSpan + g * 32);
     uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
     uint8_t* mins = block + layout.mins_offset() + span * layout.span_mins_bytes();
     for (int g = 0; g < groups; ++g) {

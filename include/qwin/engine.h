@@ -79,7 +79,8 @@ struct GenerationResult {
   GenerationTimings timings;
 };
 
-// Receives text as it becomes certain: whole characters, never part of a stop string. Returns false to stop the answer.
+// Receives text as it becomes certain: whole characters, never part of a stop string. Called with no text between the
+// parts of a long prompt. Returns false to stop the answer.
 using OnText = std::function<bool(std::string_view text)>;
 
 // Logits [vocab_size] of one position of a prompt, positions in order.

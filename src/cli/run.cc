@@ -9,6 +9,8 @@
 #include <iostream>
 #include <iterator>
 
+#include "chat/reasoning.h"
+#include "cli/terminal_output.h"
 #include "io/json.h"
 
 namespace qwin {
@@ -39,6 +41,11 @@ std::string timings_text(const GenerationResult& result) {
                 static_cast<long long>(result.prompt_tokens - result.cached_tokens),
                 result.timings.prefill_tokens_per_second, result.timings.decode_tokens_per_second);
   return text;
+}
+
+bool prompt_opens_reasoning(const Engine& engine, std::span<const int32_t> prompt) {
+  constexpr size_t kTailTokens = 16;  // enough to hold an open <think> and line breaks
+  return ReasoningSplitter::prompt_opens(engine.detokenize(prompt.last(std::min(kTailTokens, prompt.size()))));
 }
 
 namespace {
@@ -76,24 +83,26 @@ Json result_json(const GenerationResult& result, bool with_logprobs) {
 void answer_once(Engine& engine, const RunOptions& options, const std::string& prompt) {
   const SamplingParams params = sampling_params(engine, options);
   const auto conversation = engine.new_conversation();
-  const OnText stream = [](std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
+  const std::vector<int32_t> ids = prompt_ids(engine, options, prompt);
+  AnswerView view(AnswerView::stdout_style(), !options.raw && prompt_opens_reasoning(engine, ids));
+  const auto print = [](const std::string& shown) {
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
     std::fflush(stdout);
+  };
+  const OnText stream = [&](std::string_view text) {
+    print(view.feed(text));
     return true;
   };
   const bool json = options.model.json;
-  const GenerationResult result =
-      engine.generate(*conversation, prompt_ids(engine, options, prompt), params, json ? OnText{} : stream);
+  const GenerationResult result = engine.generate(*conversation, ids, params, json ? OnText{} : stream);
   if (json) {
     std::printf("%s\n", result_json(result, params.logprobs >= 0).dump().c_str());
     return;
   }
-  std::printf("\n");
-  std::fflush(stdout);
+  print(view.finish());
   if (result.context_full)
-    std::fprintf(stderr, "(the context of %lld tokens is full)\n",
-                 static_cast<long long>(engine.info().context_length));
-  std::fprintf(stderr, "%s\n", timings_text(result).c_str());
+    print_remark("(the context of " + std::to_string(engine.info().context_length) + " tokens is full)");
+  print_remark(timings_text(result));
 }
 
 void run(const RunOptions& options) {

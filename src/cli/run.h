@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ SamplingParams sampling_params(const Engine& engine, const RunOptions& options);
 
 // "23 tokens, first after 120 ms, prompt 310 tokens/s, answer 52.1 tokens/s"
 std::string timings_text(const GenerationResult& result);
+
+// True when a chat's prompt ends in an open <think>: the answer begins with thoughts.
+bool prompt_opens_reasoning(const Engine& engine, std::span<const int32_t> prompt);
 
 // The conversation on a terminal (cli/chat_terminal.cc).
 void chat_in_terminal(Engine& engine, const RunOptions& options);

@@ -51,9 +51,10 @@ class LocalEngine : public Engine {
 
  private:
   void check_prompt(std::span<const int32_t> prompt) const;
-  // Reads `token_ids` into the sequence in chunks; after each, `on_chunk(first position, count)` may ask for logits.
+  // Reads `token_ids` into the sequence in chunks; after each, `on_chunk(first position, count)` may ask for logits, and
+  // end the reading by returning false. True when everything was read.
   template <typename F>
-  void read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk);
+  bool read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk);
   bool context_full(int64_t num_tokens) const { return options_.window == 0 && num_tokens >= info_.context_length; }
   void fill_info(const std::string& path, const RunnerOptions& runner_options);
 
@@ -175,7 +176,7 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
 }
 
 template <typename F>
-void LocalEngine::read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk) {
+bool LocalEngine::read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk) {
   Batch batch;
   for (size_t begin = 0; begin < token_ids.size(); begin += kMaxBatchTokens) {
     const size_t count = std::min(kMaxBatchTokens, token_ids.size() - begin);
@@ -186,9 +187,11 @@ void LocalEngine::read(Sequence& sequence, std::span<const int32_t> token_ids, F
     batch.token_ids.assign(chunk.begin(), chunk.end());
     batch.ranges.assign(1, sequence.next_range(0, count));
     runner_->run(batch);
-    on_chunk(begin, count);
+    const bool go_on = on_chunk(begin, count);
     sequence.append(chunk);
+    if (!go_on) return false;
   }
+  return true;
 }
 
 GenerationResult LocalEngine::generate(Conversation& conversation, std::span<const int32_t> prompt,
@@ -211,11 +214,16 @@ GenerationResult LocalEngine::generate(Conversation& conversation, std::span<con
     const int32_t last = static_cast<int32_t>(count) - 1;
     const Matrix logits = runner_->logits({&last, 1});
     std::copy_n(logits.data, config_.vocab_size, row.data());
+    return true;
   };
   const auto unread = prompt.subspan(static_cast<size_t>(result.cached_tokens));
-  read(sequence, unread, [&](size_t begin, size_t count) {
-    if (begin + count == unread.size()) last_logits(begin, count);
+  const bool whole = read(sequence, unread, [&](size_t begin, size_t count) {
+    return begin + count == unread.size() ? last_logits(begin, count) : generation.is_wanted();
   });
+  if (!whole) {
+    generation.end(FinishReason::cancelled);
+    return std::move(result);
+  }
   double first_token_seconds = 0;
   while (true) {
     const std::optional<int32_t> token = generation.take(row);
@@ -253,6 +261,7 @@ void LocalEngine::prompt_logits(std::span<const int32_t> token_ids, const OnLogi
       for (size_t i = 0; i < num_rows; ++i)
         on_logits(static_cast<int64_t>(begin + first + i), {logits.row(i), config_.vocab_size});
     }
+    return true;
   });
 }
 

@@ -24,6 +24,8 @@ class Generation {
   std::optional<int32_t> take(std::span<float> logits);
   // Ends the answer from outside; text held back is released.
   void end(FinishReason reason);
+  // Asks the callback, with no text, whether to go on: while a long prompt is read.
+  bool is_wanted() const { return !on_text_ || on_text_({}); }
 
   GenerationResult& result() { return result_; }
   size_t num_steps() const { return num_steps_; }

@@ -6,6 +6,7 @@
 
 #include "core/cpu_info.h"
 #include "qwin/engine.h"
+#include "runner/runner.h"
 
 namespace qwin {
 
@@ -15,6 +16,7 @@ struct CapacityInput {
   uint64_t activation_bytes = 0;
   uint64_t page_bytes = 0;
   int64_t page_size = 0;
+  int64_t max_step_tokens = kMaxBatchTokens;
   int64_t model_context_length = 0;
 };
 

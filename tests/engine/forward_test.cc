@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forward pass as a whole: the tiny models through Engine, against the logits that transformers computes for them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/tiny_models.h"
+
+namespace qwin {
+
+namespace {
+
+std::vector<CpuIsa> rungs() {
+  std::vector<CpuIsa> found = {CpuIsa::reference};
+  for (const CpuIsa isa : {CpuIsa::avx2, CpuIsa::avx512, CpuIsa::avx512_vnni}) {
+    if (isa <= detect_cpu_isa()) found.push_back(isa);
+  }
+  return found;
+}
+
+// Share of positions whose best token is the golden one.
+double same_best(const std::vector<float>& test, const std::vector<float>& golden, size_t vocab_size) {
+  size_t same = 0;
+  for (size_t at = 0; at < golden.size(); at += vocab_size) {
+    const auto best = [&](const std::vector<float>& v) {
+      return std::max_element(&v[at], &v[at] + vocab_size) - &v[at];
+    };
+    same += best(test) == best(golden);
+  }
+  return static_cast<double>(same) / static_cast<double>(golden.size() / vocab_size);
+}
+
+class ForwardTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(ForwardTest, Float32EqualsTransformers) {
+  const auto engine = load_tiny(GetParam(), CpuIsa::float32, {.kv_type = KvCacheType::f32});
+  EXPECT_EQ(engine->info().isa, "float32");
+  for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
+    const std::vector<float> logits = logits_of(*engine, prompt.token_ids);
+    ASSERT_EQ(logits.size(), prompt.logits.size());
+    EXPECT_LE(nmse(logits, prompt.logits), 1e-8);
+    EXPECT_EQ(same_best(logits, prompt.logits, engine->info().vocab_size), 1.0);
+  }
+}
+
+// Eight bits a value are some 3 % of noise in these models, whose few random weights average nothing out; keys of 300
+// in 16 bits add theirs.
+TEST_P(ForwardTest, IntegersAreNearTransformersOnEveryRung) {
+  for (const CpuIsa isa : rungs()) {
+    const auto engine = load_tiny(GetParam(), isa);
+    EXPECT_EQ(engine->info().isa, cpu_isa_name(isa));
+    for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
+      const std::vector<float> logits = logits_of(*engine, prompt.token_ids);
+      const double error = nmse(logits, prompt.logits);
+      EXPECT_LE(error, 2e-3) << cpu_isa_name(isa);
+      EXPECT_GT(error, 1e-9) << "this is not the integer path";
+      EXPECT_GE(same_best(logits, prompt.logits, engine->info().vocab_size), 0.9) << cpu_isa_name(isa);
+    }
+  }
+}
+
+// The float work between the integers differs in its last bits, and now and then that rounds a code the other way:
+// never more than a part of the noise of the integers themselves.
+TEST_P(ForwardTest, RungsAgreeWithTheReference) {
+  const auto reference = load_tiny(GetParam(), CpuIsa::reference);
+  for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
+    const std::vector<float> expected = logits_of(*reference, prompt.token_ids);
+    for (const CpuIsa isa : rungs()) {
+      const auto engine = load_tiny(GetParam(), isa);
+      EXPECT_LE(nmse(logits_of(*engine, prompt.token_ids), expected), 1e-3) << cpu_isa_name(isa);
+    }
+  }
+}
+
+TEST_P(ForwardTest, GreedyContinuationIsTransformersOwn) {
+  const auto engine = load_tiny(GetParam(), CpuIsa::float32, {.kv_type = KvCacheType::f32});
+  for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
+    const auto conversation = engine->new_conversation();
+    const GenerationResult result =
+        engine->generate(*conversation, prompt.token_ids, {.max_tokens = 16, .ignore_eos = true});
+    ASSERT_EQ(result.token_ids.size(), 16u);
+    for (size_t i = 0; i < 16; ++i) {
+      if (prompt.greedy_margin[i] < 1e-3f) break;
+      // An id beyond the tokenizer's is never sampled, transformers may choose one.
+      if (prompt.greedy[i] >= 303) break;
+      ASSERT_EQ(result.token_ids[i], prompt.greedy[i]) << "step " << i;
+    }
+  }
+}
+
+TEST_P(ForwardTest, TextIsTokenizedAsTheGoldenPrompt) {
+  const auto engine = load_tiny(GetParam(), CpuIsa::reference);
+  for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
+    if (prompt.text) {
+      EXPECT_EQ(engine->tokenize_prompt(*prompt.text), prompt.token_ids);
+    }
+  }
+}
+
+TEST_P(ForwardTest, ThreadsDoNotChangeABit) {
+  const GoldenPrompt prompt = golden_prompts(GetParam())[1];
+  const std::vector<float> one =
+      logits_of(*load_tiny(GetParam(), detect_cpu_isa(), {.num_threads = 1}), prompt.token_ids);
+  EXPECT_EQ(logits_of(*load_tiny(GetParam(), detect_cpu_isa(), {.num_threads = 3}), prompt.token_ids), one);
+}
+
+// Where no code was rounded the other way, only those last bits are left.
+TEST(ForwardRungsTest, MostPromptsAgreeToTheLastBits) {
+  int prompts = 0, close = 0;
+  for (const char* name : kTinyModels) {
+    const auto reference = load_tiny(name, CpuIsa::reference, {.kv_type = KvCacheType::f32});
+    const auto fastest = load_tiny(name, detect_cpu_isa(), {.kv_type = KvCacheType::f32});
+    for (const GoldenPrompt& prompt : golden_prompts(name)) {
+      ++prompts;
+      close += nmse(logits_of(*fastest, prompt.token_ids), logits_of(*reference, prompt.token_ids)) < 1e-10;
+    }
+  }
+  EXPECT_GE(2 * close, prompts) << close << " of " << prompts;
+}
+
+INSTANTIATE_TEST_SUITE_P(TinyModels, ForwardTest, testing::ValuesIn(kTinyModels),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+
+}  // namespace qwin

@@ -49,6 +49,16 @@ std::vector<size_t> parse_shape(std::string_view text) {
   return shape;
 }
 
+// An element has a byte at least, so size() cannot wrap after this.
+void check_shape(const NpyArray& array, const std::string& name) {
+  size_t left = array.bytes.size();
+  for (const size_t dim : array.shape) {
+    if (dim == 0) return;
+    left /= dim;
+  }
+  if (left == 0) throw Error(ErrorCode::out_of_file, name + ": the array is shorter than its shape");
+}
+
 NpyArray parse_npy(const std::string& data, const std::string& name) {
   if (data.size() < 12 || std::memcmp(data.data(), "\x93NUMPY", 6) != 0)
     throw Error(ErrorCode::bad_magic, name + " is no .npy array");
@@ -61,18 +71,20 @@ NpyArray parse_npy(const std::string& data, const std::string& name) {
 
   NpyArray array;
   const std::string_view descr = header_value(header, "descr", name);
+  if (!descr.starts_with('\'')) throw Error(ErrorCode::bad_magic, name + ": the array header names no type");
   array.dtype = descr.substr(1, descr.find('\'', 1) - 1);
   array.shape = parse_shape(header_value(header, "shape", name));
   if (header_value(header, "fortran_order", name).starts_with("True"))
     throw Error(ErrorCode::bad_shape, name + ": Fortran order");
   array.bytes.resize(data.size() - end);
   std::memcpy(array.bytes.data(), data.data() + end, array.bytes.size());
+  check_shape(array, name);
   return array;
 }
 
 template <typename T>
 std::vector<double> widen(const NpyArray& array) {
-  if (array.bytes.size() < array.size() * sizeof(T))
+  if (array.bytes.size() / sizeof(T) < array.size())
     throw Error(ErrorCode::out_of_file, "an array is shorter than its shape");
   std::vector<double> numbers(array.size());
   for (size_t i = 0; i < numbers.size(); ++i) {

@@ -7,6 +7,7 @@
 #include "chat/jinja/interpreter.h"
 #include "chat/messages.h"
 #include "chat/template_needs.h"
+#include "core/printable.h"
 
 namespace qwin {
 
@@ -52,7 +53,7 @@ void define_extra(jinja::Interpreter& interpreter, const Json& extra, jinja::Bud
     }
     if (reserved) {
       throw Error(ErrorCode::invalid_argument,
-                  "the template variable '" + it.key().substr(0, 60) + "' cannot be set from outside");
+                  "the template variable " + printable(it.key()) + " cannot be set from outside");
     }
     interpreter.define(it.key(), jinja::from_json(it.value(), budget));
   }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <string>
 
+#include "core/printable.h"
+
 namespace qwin {
 namespace {
 
@@ -33,7 +35,7 @@ void check_parts(const Json& parts, const std::string& where) {
     const Json* type = find(parts[i], "type");
     if (!type || !type->is_string()) refuse(part + ".type must be a string");
     if (*type != "text") {
-      refuse(part + ": this model reads text only, not '" + type->get_ref<const std::string&>().substr(0, 60) + "'");
+      refuse(part + ": this model reads text only, not " + printable(type->get_ref<const std::string&>()));
     }
     const Json* text = find(parts[i], "text");
     if (!text || !text->is_string()) refuse(part + ".text must be a string");
@@ -63,8 +65,7 @@ void check_message(const Json& message, const std::string& where) {
   if (!role || !role->is_string()) refuse(where + ".role must be a string");
   const std::string& name = role->get_ref<const std::string&>();
   if (!is_known_role(name)) {
-    refuse(where + ".role: unknown role '" + name.substr(0, 60) +
-           "'; known are system, developer, user, assistant, tool");
+    refuse(where + ".role: unknown role " + printable(name) + "; known are system, developer, user, assistant, tool");
   }
   const Json* calls = find(message, "tool_calls");
   if (calls) check_tool_calls(*calls, where + ".tool_calls");

@@ -57,6 +57,9 @@ TEST(MessagesTest, RefusesWrongFormsNamingThePlace) {
     EXPECT_THAT(verdict(messages), HasSubstr(what)) << messages;
     EXPECT_THAT(verdict(messages), HasSubstr("invalid_argument: ")) << messages;
   }
+  // What a client sent is quoted in ASCII: a cut character in an error would break the JSON that carries it.
+  const Json odd_role = Json::array({Json{{"role", std::string(61, 'a') + "\u00e9\n"}, {"content", "x"}}});
+  EXPECT_THAT(error_of([&] { validate_messages(odd_role); }), HasSubstr("\\xc3\\xa9"));
   EXPECT_THAT(error_of([] { validate_tools(Json::parse("[5]")); }), HasSubstr("tools[0] must be an object"));
   EXPECT_THAT(error_of([] { validate_tools(Json::parse("{}")); }), HasSubstr("tools must be a list"));
 }

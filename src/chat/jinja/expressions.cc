@@ -5,6 +5,7 @@
 
 #include "chat/jinja/interpreter.h"
 #include "core/check.h"
+#include "core/printable.h"
 
 namespace qwin::jinja {
 
@@ -114,7 +115,7 @@ Value Interpreter::get_item(const Value& object, const Value& key) {
 // object.name: methods first, as Python has it, then items.
 Value Interpreter::get_attribute(const Value& object, std::string_view name) {
   switch (object.type) {
-    case Type::undefined: fail("an undefined value has no attribute '" + std::string(name.substr(0, 60)) + "'");
+    case Type::undefined: fail("an undefined value has no attribute " + printable(name));
     case Type::dict: {
       if (is_dict_method(name)) return {Type::method, 0, 0, nullptr};
       budget_.work(object.as_dict().items.size() * 8);

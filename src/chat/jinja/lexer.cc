@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "chat/jinja/text.h"
+#include "core/printable.h"
 #include "qwin/error.h"
 
 namespace qwin::jinja {
@@ -191,7 +192,7 @@ class Lexer {
       add(TokenKind::op, std::string(op));
       return advance(op.size());
     }
-    fault("unexpected character '" + std::string(text_.substr(at_, char_length(text_, at_))) + "'");
+    fault("unexpected character " + printable(text_.substr(at_, char_length(text_, at_))));
   }
 
   size_t digits_from(size_t i) const {

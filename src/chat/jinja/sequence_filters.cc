@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "chat/jinja/filters.h"
+#include "core/printable.h"
 
 namespace qwin::jinja {
 namespace {
@@ -190,7 +191,7 @@ Value filter_map(Context& c, const Value& v, const Args& a) {
   }
   if (!a.positional[0].is(Type::text)) fail("map needs the name of a filter");
   const int filter = find_filter(a.positional[0].view());
-  if (filter < 0) fail("the filter '" + std::string(a.positional[0].view().substr(0, 60)) + "' is not supported");
+  if (filter < 0) fail("the filter " + printable(a.positional[0].view()) + " is not supported");
   if (a.positional[0].view() == "map") fail("map of map is not supported");
   Args rest = a;
   rest.positional.erase(rest.positional.begin());

@@ -183,6 +183,15 @@ TEST(JinjaTest, HostileTemplatesAreStopped) {
   }
 }
 
+// Filters over what is no list iterate something made for the occasion.
+TEST(JinjaTest, SequenceFiltersTakeTextsDictsAndUndefined) {
+  EXPECT_EQ(
+      render("{{ 'banana' | unique | join }}{{ 'bca' | min }}{{ 'bca' | max }}{{ 'a1b' | select('upper') | list }}"
+             "{{ {'x': 1, 'y': 2} | reject('eq', 'x') | list }}{{ q | sum }}{{ q | selectattr('r') | list }}{{ 'ab' | "
+             "sort }}"),
+      "banac[]['y']0[]['a', 'b']");
+}
+
 TEST(JinjaTest, CyclesOfNamespacesAreFreed) {
   EXPECT_EQ(render("{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{% set a.me = [a] %}{{ "
                    "a.b.a.me | length }}"),

@@ -138,7 +138,8 @@ Value filter_unique(Context& c, const Value& v, const Args& a) {
   const Value* sensitive = a.find(0, "case_sensitive");
   auto out = std::make_shared<List>(&c.budget(), List::Kind::generator);
   List seen(&c.budget());
-  for (const Value& item : iterate(v, c.budget())->items) {
+  const auto items = iterate(v, c.budget());
+  for (const Value& item : items->items) {
     const Value key = sort_key(c, item, a.find(1, "attribute"), sensitive && truthy(*sensitive));
     const bool known = std::any_of(seen.items.begin(), seen.items.end(),
                                    [&](const Value& old) { return equals(old, key, c.budget()); });
@@ -155,7 +156,8 @@ Value filter_extreme(Context& c, const Value& v, const Args& a) {
   const Value* sensitive = a.find(0, "case_sensitive");
   Value best;
   Value best_key;
-  for (const Value& item : iterate(v, c.budget())->items) {
+  const auto items = iterate(v, c.budget());
+  for (const Value& item : items->items) {
     Value key = sort_key(c, item, a.find(1, "attribute"), sensitive && truthy(*sensitive));
     if (!best_key.is(Type::undefined) && compare(key, best_key, c.budget()) * sign <= 0) continue;
     best = item;
@@ -169,7 +171,8 @@ Value filter_sum(Context& c, const Value& v, const Args& a) {
   const Value* attribute = a.find(0, "attribute");
   const Value* start = a.find(1, "start");
   Value sum = start ? *start : Value::integer(0);
-  for (const Value& item : iterate(v, c.budget())->items) {
+  const auto items = iterate(v, c.budget());
+  for (const Value& item : items->items) {
     c.budget().step();
     sum = number_op(Op::add, sum, attribute && !attribute->is(Type::none) ? by_path(c, item, *attribute) : item);
   }
@@ -223,7 +226,8 @@ Value filter_select(Context& c, const Value& v, const Args& a) {
     if (test < 0) fail("select and reject need the name of a supported test");
   }
   auto out = std::make_shared<List>(&c.budget(), List::Kind::generator);
-  for (const Value& item : iterate(v, c.budget())->items) {
+  const auto items = iterate(v, c.budget());
+  for (const Value& item : items->items) {
     c.budget().step();
     const Value tested = by_attribute ? by_path(c, item, attribute) : item;
     if ((test < 0 ? truthy(tested) : call_test(test, c, tested, rest)) == keep) out->push(item);

@@ -45,15 +45,13 @@ bool TerminalChat::read(std::string& text) {
   };
   MessageAssembler assembler;
   std::string line;
-  bool hinted = false;
   while (true) {
     const bool fresh = assembler.is_empty();
     const LineEditor::Outcome outcome = editor_.read(prompt(fresh ? ">>> " : "... "), line);
     if (outcome == LineEditor::Outcome::end) return false;
     if (outcome == LineEditor::Outcome::interrupted) {
       assembler.clear();
-      if (fresh && !hinted) print_remark("Ctrl-D or /quit leaves.");
-      hinted = true;
+      if (fresh && line.empty()) print_remark("Ctrl-D or /quit leaves.");
       continue;
     }
     if (!assembler.feed(line)) continue;
@@ -82,7 +80,6 @@ void TerminalChat::run() {
 }
 
 void TerminalChat::answer() {
-  const QuietTerminal quiet;
   signals_.take_interrupt();
   try {
     const ChatPrompt prompt = session_.prompt();
@@ -100,6 +97,7 @@ void TerminalChat::answer() {
       print(view.feed(text));
       return !signals_.is_stop_wanted();
     });
+    signals_.take_interrupt();  // it has done its work; the prompt should not see it
     print(view.finish());
     remark_on(result);
   } catch (const Error& error) {
@@ -114,14 +112,13 @@ void TerminalChat::remark_on(const GenerationResult& result) {
     print_remark("Stopped before the first word; the message was taken back.");
     return;
   }
-  std::string text;
-  if (result.finish_reason == FinishReason::cancelled) text = "stopped; ";
+  if (result.finish_reason == FinishReason::cancelled) print_remark("Stopped.");
   if (result.context_full) {
-    text = "cut off: the context of " + std::to_string(session_.info().context_length) + " tokens is full; ";
+    print_remark("Cut off: the context of " + std::to_string(session_.info().context_length) + " tokens is full.");
   } else if (result.finish_reason == FinishReason::length) {
-    text = "cut off at max_tokens; ";
+    print_remark("Cut off at max_tokens.");
   }
-  print_remark(text + timings_text(result) + "\n");
+  print_remark(timings_text(result) + "\n");
 }
 
 }  // namespace

@@ -89,6 +89,8 @@ LineEditor::LineEditor(TerminalSignals& signals, const std::vector<std::string>&
   history_w(history_, &event_, H_SETUNIQUE, 1);
   el_wset(editor_, EL_HIST, history_w, history_);
   bind_keys();
+  // Between lines, too, typed keys wait unseen: no echo into an answer, no Ctrl-D swallowed by the terminal.
+  el_wset(editor_, EL_SETTY, L"-x", L"-echo", L"-icanon", nullptr);
   for (const std::string& entry : history) add_history(entry);
   if (bracketed_paste_) std::fputs("\033[?2004h", screen_);
 }
@@ -120,10 +122,15 @@ void LineEditor::add_history(const std::string& entry) {
 LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& line) {
   prompt_ = to_wide(prompt);
   outcome_ = Outcome::line;
+  el_wset(editor_, EL_PREP_TERM, 1);  // before the prompt shows; libedit alone might do it after
   int count = 0;
   const wchar_t* text = el_wgets(editor_, &count);
   if (outcome_ == Outcome::line && (text == nullptr || count <= 0)) outcome_ = Outcome::end;
-  if (outcome_ == Outcome::interrupted) std::fputs("^C", screen_);
+  if (outcome_ == Outcome::interrupted) {
+    const LineInfoW* cleared = el_wline(editor_);
+    line = to_utf8({cleared->buffer, static_cast<size_t>(cleared->lastchar - cleared->buffer)});
+    std::fputs("^C", screen_);
+  }
   if (outcome_ != Outcome::line) {
     std::fputs("\n", screen_);
     std::fflush(screen_);
@@ -208,19 +215,6 @@ unsigned char LineEditor::on_paste(EditLine* editor, wint_t) {
 
 unsigned char LineEditor::on_line_break(EditLine* editor, wint_t) {
   return el_winsertstr(editor, L"\n") == 0 ? CC_REFRESH : CC_ERROR;
-}
-
-QuietTerminal::QuietTerminal() {
-  if (tcgetattr(STDIN_FILENO, &saved_) != 0) return;
-  termios quiet = saved_;
-  quiet.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
-  quiet.c_cc[VMIN] = 1;
-  quiet.c_cc[VTIME] = 0;
-  changed_ = tcsetattr(STDIN_FILENO, TCSADRAIN, &quiet) == 0;
-}
-
-QuietTerminal::~QuietTerminal() {
-  if (changed_) tcsetattr(STDIN_FILENO, TCSADRAIN, &saved_);
 }
 
 }  // namespace qwin

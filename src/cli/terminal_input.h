@@ -3,7 +3,6 @@
 #pragma once
 
 #include <histedit.h>
-#include <termios.h>
 
 #include <cstdio>
 #include <string>
@@ -13,7 +12,8 @@
 
 namespace qwin {
 
-// Reads stdin, which is a terminal; draws on stderr, or on stdout when only that is a terminal. One at a time.
+// Reads stdin, which is a terminal; draws on stderr, or on stdout when only that is a terminal. While one lives, keys
+// typed between lines are kept for the next one. One at a time.
 class LineEditor {
  public:
   enum class Outcome { line, interrupted, end };
@@ -23,7 +23,8 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  // `line` holds line breaks where text was pasted or Alt-Enter pressed, none at its end. Ctrl-C: interrupted.
+  // `line` holds line breaks where text was pasted or Alt-Enter pressed, none at its end. Ctrl-C: interrupted, and
+  // `line` is what was cleared.
   Outcome read(const std::string& prompt, std::string& line);
   void add_history(const std::string& entry);
 
@@ -47,19 +48,6 @@ class LineEditor {
   std::string unread_;  // bytes read from the terminal, not yet taken
   Outcome outcome_ = Outcome::line;
   bool bracketed_paste_;
-};
-
-// Typed keys wait unseen for the next prompt, instead of being echoed into an answer.
-class QuietTerminal {
- public:
-  QuietTerminal();
-  ~QuietTerminal();
-  QuietTerminal(const QuietTerminal&) = delete;
-  QuietTerminal& operator=(const QuietTerminal&) = delete;
-
- private:
-  bool changed_ = false;
-  struct termios saved_{};
 };
 
 }  // namespace qwin

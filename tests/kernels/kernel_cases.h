@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct NamedFormat {
   const char* name;
   PackedFormat format;
 };
+inline void PrintTo(const NamedFormat& format, std::ostream* out) { *out << format.name; }
 inline constexpr NamedFormat kPackedFormats[kNumPackedFormats] = {
     {"q4_0", PackedFormat::q4_0}, {"q4_1", PackedFormat::q4_1},     {"q5_0", PackedFormat::q5_0},
     {"q5_1", PackedFormat::q5_1}, {"q8_0", PackedFormat::q8_0},     {"q2_k", PackedFormat::q2_k},

@@ -47,6 +47,11 @@ ChatSession::ChatSession(Engine& engine, const RunOptions& options)
       params_(sampling_params(engine, options)),
       default_params_(params_) {}
 
+void ChatSession::add_user(std::string text) {
+  num_retries_ = 0;
+  messages_.push_back({"user", std::move(text)});
+}
+
 bool ChatSession::undo() {
   num_retries_ = 0;
   while (!messages_.empty()) {

@@ -31,7 +31,7 @@ class ChatSession {
  public:
   ChatSession(Engine& engine, const RunOptions& options);
 
-  void add_user(std::string text) { messages_.push_back({"user", std::move(text)}); }
+  void add_user(std::string text);
   // Takes back the last turn; false when there is none.
   bool undo();
   // Takes back the last answer, so that its question can be answered once more with the next seed; false when there is

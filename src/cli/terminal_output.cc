@@ -31,7 +31,7 @@ bool colours_wanted(int fd) {
          std::strcmp(term, "dumb") != 0;
 }
 
-std::string dimmed(std::string_view text) { return "\033[2m" + std::string(text) + "\033[0m"; }
+std::string dimmed(std::string_view text) { return text.empty() ? "" : "\033[2m" + std::string(text) + "\033[0m"; }
 
 AnswerView::Style AnswerView::stdout_style() {
   return {.terminal = isatty(STDOUT_FILENO) == 1, .colours = colours_wanted(STDOUT_FILENO)};

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+import termios
 
 import pytest
 from terminal_driver import PROMPT
@@ -37,6 +38,7 @@ def user_texts(terminal, tmp_path):
 
 def test_answer_timings_and_leaving(chat, tmp_path):
     terminal = chat(*SHORT)
+    before = termios.tcgetattr(terminal.master)
     shown = terminal.ask("hello")
     assert "4 tokens, first after" in shown and "answer" in shown
     roles = [message["role"] for message in saved(terminal, tmp_path)]
@@ -46,6 +48,7 @@ def test_answer_timings_and_leaving(chat, tmp_path):
     terminal.type("\x04")
     assert terminal.exit_code() == 0
     assert terminal.seen.rstrip().endswith("\x1b[?2004l"), "bracketed paste is left as it was found"
+    assert termios.tcgetattr(terminal.master) == before
 
 
 def test_editing_in_utf8(chat, tmp_path):
@@ -119,8 +122,10 @@ def test_history_outlives_the_program(chat, tmp_path):
     path = tmp_path / "qwin/history"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     second = chat(*SHORT)
-    second.ask("\x1b[A\x1b[A")  # /quit, then the pasted message
-    second.ask("\x1b[A\x1b[A\x1b[A")  # now behind the pasted one and /quit
+    for ups in (2, 4):  # behind /quit; then behind it, the recalled message and the pasted one
+        second.wait_for(PROMPT)
+        second.type("\x1b[A" * ups + "\r")
+        second.wait_for("first after")  # recalling draws prompts, too
     assert user_texts(second, tmp_path) == ["two\nlines \\n", "erste Frage ä"]
 
 
@@ -162,6 +167,16 @@ def test_ctrl_c_clears_the_line(chat, tmp_path):
     terminal.interrupt()
     terminal.wait_for("Ctrl-D or /quit leaves.")
     assert user_texts(terminal, tmp_path) == ["but this"]
+
+
+def test_a_line_typed_during_an_answer_is_the_next_message(chat, tmp_path):
+    terminal = chat(*ENDLESS, "--max-tokens", "30000")
+    terminal.wait_for(PROMPT)
+    terminal.type("go\r")
+    receive_answer(terminal)
+    terminal.type("/set max_tokens 3\rnext\r")
+    terminal.wait_for("\n3 tokens, first after")
+    assert user_texts(terminal, tmp_path) == ["go", "next"]
 
 
 def test_keys_typed_during_an_answer_wait_unseen(chat, tmp_path):

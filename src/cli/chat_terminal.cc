@@ -40,14 +40,15 @@ class TerminalChat {
 };
 
 bool TerminalChat::read(std::string& text) {
+  // libedit drops an escape sequence at a prompt's very end, so the space comes last.
   const auto prompt = [&](const char* sign) {
-    return coloured_ ? "\1\033[1;36m\1" + std::string(sign) + "\1\033[0m\1" : sign;
+    return (coloured_ ? "\1\033[1;36m\1" + std::string(sign) + "\1\033[0m\1" : sign) + " ";
   };
   MessageAssembler assembler;
   std::string line;
   while (true) {
     const bool fresh = assembler.is_empty();
-    const LineEditor::Outcome outcome = editor_.read(prompt(fresh ? ">>> " : "... "), line);
+    const LineEditor::Outcome outcome = editor_.read(prompt(fresh ? ">>>" : "..."), line);
     if (outcome == LineEditor::Outcome::end) return false;
     if (outcome == LineEditor::Outcome::interrupted) {
       assembler.clear();

@@ -329,6 +329,7 @@ def test_no_color(chat):
     for terminal in (coloured, plain):
         terminal.ask("hello")
     assert "\x1b[2m" in coloured.seen
+    assert "\x1b[1;36m>>>\x1b[0m " in coloured.seen
     assert "\x1b[2m" not in plain.seen and "\x1b[1;36m" not in plain.seen
 
 

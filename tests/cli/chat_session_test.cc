@@ -161,6 +161,37 @@ TEST_F(ChatSessionTest, RawIsTheTextItself) {
   EXPECT_EQ(engine_.detokenize(session.prompt().token_ids), "one answer two");
 }
 
+TEST_F(ChatSessionTest, AnEnginesLongPromptCanBeStopped) {
+  const auto engine =
+      Engine::load(QWIN_TESTDATA "/tiny/qwen2_tied", {.num_threads = 1, .window = 64, .num_sink_tokens = 16});
+  options_.max_tokens = 2;
+  std::vector<int32_t> after_a_stop;
+  {
+    ChatSession session(*engine, options_);
+    session.add_user(std::string(5000, 'x'));
+    const ChatPrompt prompt = session.prompt();
+    int calls = 0;
+    const GenerationResult stopped = session.answer(prompt, [&](std::string_view text) {
+      EXPECT_TRUE(text.empty());
+      return ++calls < 3;
+    });
+    EXPECT_EQ(calls, 3);
+    EXPECT_EQ(stopped.finish_reason, FinishReason::cancelled);
+    EXPECT_TRUE(stopped.token_ids.empty());
+    EXPECT_EQ(session.num_turns(), 0u);
+    EXPECT_GT(session.tokens_in_memory(), 0);
+    EXPECT_LT(session.tokens_in_memory(), static_cast<int64_t>(prompt.token_ids.size()));
+    // What was read counts when the same is asked again.
+    session.add_user(std::string(5000, 'x'));
+    const GenerationResult again = session.answer(session.prompt(), {});
+    EXPECT_GT(again.cached_tokens, 0);
+    after_a_stop = again.token_ids;
+  }
+  ChatSession fresh(*engine, options_);
+  fresh.add_user(std::string(5000, 'x'));
+  EXPECT_EQ(fresh.answer(fresh.prompt(), {}).token_ids, after_a_stop);
+}
+
 TEST_F(ChatSessionTest, JsonComesBack) {
   options_.system = "s";
   ChatSession session(engine_, options_);

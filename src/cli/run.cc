@@ -35,8 +35,7 @@ SamplingParams sampling_params(const Engine& engine, const RunOptions& options) 
 
 std::string timings_text(const GenerationResult& result) {
   char text[160];
-  std::snprintf(text, sizeof(text),
-                "%zu tokens, first after %.0f ms, prompt %lld tokens at %.0f tokens/s, answer %.1f tokens/s",
+  std::snprintf(text, sizeof(text), "%zu tokens, first after %.0f ms, prompt %lld at %.0f/s, answer %.1f tokens/s",
                 result.token_ids.size(), result.timings.ttft_ms,
                 static_cast<long long>(result.prompt_tokens - result.cached_tokens),
                 result.timings.prefill_tokens_per_second, result.timings.decode_tokens_per_second);

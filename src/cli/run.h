@@ -27,7 +27,7 @@ struct RunOptions {
 // The model's defaults, overridden by the flags. Throws Error(invalid_argument) naming the flag.
 SamplingParams sampling_params(const Engine& engine, const RunOptions& options);
 
-// "23 tokens, first after 120 ms, prompt 310 tokens/s, answer 52.1 tokens/s"
+// "23 tokens, first after 120 ms, prompt 31 at 310/s, answer 52.1 tokens/s"
 std::string timings_text(const GenerationResult& result);
 
 // True when a chat's prompt ends in an open <think>: the answer begins with thoughts.

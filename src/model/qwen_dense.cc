@@ -49,7 +49,7 @@ Activations carve(Carver& carver, const ModelConfig& c, size_t tokens, size_t lo
       .cos = carver.take(tokens, c.head_dim / 2),
       .sin = carver.take(tokens, c.head_dim / 2),
       .last_hidden = carver.take(logit_rows, c.hidden_size),
-      .logits = carver.take(logit_rows, c.vocab_size),
+      .logits = carver.take(2 * logit_rows, c.vocab_size),
   };
 }
 
@@ -75,8 +75,8 @@ QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& conte
       max_tokens_(max_tokens),
       max_logit_rows_(max_logit_rows),
       memory_(activation_floats(config_, max_tokens, max_logit_rows) * sizeof(float)),
-      input_(std::max(max_tokens, max_logit_rows), widest_input(config_)),
-      scratch_(std::max(max_tokens, max_logit_rows), widest_input(config_), 3) {
+      input_(std::max(max_tokens, 2 * max_logit_rows), widest_input(config_)),
+      scratch_(std::max(max_tokens, 2 * max_logit_rows), widest_input(config_), 3) {
   Carver carver(memory_.as<float>());
   const Activations a = carve(carver, config_, max_tokens, max_logit_rows);
   hidden_states_ = a.hidden_states, normed_ = a.normed, q_ = a.q, k_ = a.k, v_ = a.v, attention_out_ = a.attention_out;
@@ -148,13 +148,17 @@ void QwenDense::mlp_block(const LayerWeights& layer) {
 
 Matrix QwenDense::logits(std::span<const int32_t> rows) {
   QWIN_CHECK(!rows.empty() && rows.size() <= max_logit_rows_);
-  const Matrix hidden = last_hidden_.first_rows(rows.size()), out = logits_.first_rows(rows.size());
+  const Matrix hidden = last_hidden_.first_rows(rows.size());
   gather_rows(hidden_states_, rows, hidden);
   rms_norm(context_, hidden, weights_.norm, config_.rms_norm_eps, hidden);
-  input_.set(context_, hidden);
-  const LinearPart head[] = {{.weight = &weights_.lm_head, .out = out}};
+  // The head's input in 8 bits alone would cause a third of the whole model's divergence; its remainder rides along as
+  // further rows, for no more weight traffic.
+  input_.set_with_remainder(context_, hidden);
+  const LinearPart head[] = {{.weight = &weights_.lm_head, .out = logits_.first_rows(input_.values().rows)}};
   linear(context_, input_, scratch_, head);
-  return out;
+  for (size_t t = rows.size(); t < input_.values().rows; ++t)
+    add_row(logits_.row(t), logits_.columns, logits_.row(t - rows.size()));
+  return logits_.first_rows(rows.size());
 }
 
 }  // namespace qwin

@@ -58,7 +58,7 @@ class QwenDense {
   Matrix gate_, up_;      // [num_tokens, intermediate_size]
   Matrix cos_, sin_;      // [num_tokens, head_dim / 2]
   Matrix last_hidden_;    // [max_logit_rows, hidden_size]
-  Matrix logits_;         // [max_logit_rows, vocab_size]
+  Matrix logits_;         // [2 * max_logit_rows, vocab_size], with rows for remainders
   LinearInput input_;
   LinearScratch scratch_;
 };

@@ -38,6 +38,10 @@ void rope(OpsContext& context, const Matrix& x, const Matrix& cos, const Matrix&
   });
 }
 
+void add_row(const float* from, size_t columns, float* to) {
+  for (size_t i = 0; i < columns; ++i) to[i] += from[i];
+}
+
 void gather_rows(const Matrix& from, std::span<const int32_t> rows, const Matrix& to) {
   for (size_t i = 0; i < rows.size(); ++i) std::memcpy(to.row(i), from.row(rows[i]), from.columns * sizeof(float));
 }

@@ -19,6 +19,9 @@ void rms_norm_heads(OpsContext& context, const Matrix& x, const float* weight, f
 // in place.
 void rope(OpsContext& context, const Matrix& x, const Matrix& cos, const Matrix& sin, size_t head_dim);
 
+// to[i] += from[i]
+void add_row(const float* from, size_t columns, float* to);
+
 // Rows of `from` in the order of `rows`.
 void gather_rows(const Matrix& from, std::span<const int32_t> rows, const Matrix& to);
 

@@ -17,9 +17,8 @@ size_t spans_of(size_t columns) { return (columns + kSpan - 1) / kSpan; }
 
 }  // namespace
 
-LinearInput::LinearInput(size_t max_tokens, size_t max_columns) {
-  // One span more than the columns need: formats of 256 columns a block may read a last, empty one.
-  const size_t spans = spans_of(max_columns) + 1;
+LinearInput::LinearInput(size_t max_tokens, size_t max_columns) : max_columns_(max_columns) {
+  const size_t spans = spans_of(max_columns);
   codes_ = Buffer(max_tokens * (spans * kSpan + 64));
   scales_ = Buffer(max_tokens * spans * sizeof(float));
   outliers_ = Buffer(max_tokens * spans * sizeof(int32_t));
@@ -30,25 +29,59 @@ LinearInput::LinearInput(size_t max_tokens, size_t max_columns) {
 }
 
 void LinearInput::set(OpsContext& context, const Matrix& x) {
+  begin(x);
+  if (!context.float32()) quantize(context, 0, x.rows);
+}
+
+void LinearInput::set_with_remainder(OpsContext& context, const Matrix& x) {
+  if (context.float32()) return set(context, x);
+  if (remainder_.size() < 2 * x.rows * x.columns * sizeof(float))
+    remainder_ = Buffer(2 * x.rows * x.columns * sizeof(float));
+  const Matrix both{remainder_.as<float>(), 2 * x.rows, x.columns, x.columns};
+  for (size_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t), x.columns, both.row(t));
+  begin(both);
+  quantize(context, 0, x.rows);
+  for (size_t t = 0; t < x.rows; ++t) subtract_codes(t, both.row(t), both.row(x.rows + t));
+  quantize(context, x.rows, 2 * x.rows);
+}
+
+void LinearInput::begin(const Matrix& x) {
   values_ = x;
-  if (context.float32()) return;
   num_spans_ = spans_of(x.columns);
   // 64 bytes apart from a multiple of 4096, so that eight tokens do not share one set of the L1 cache.
   code_stride_ = num_spans_ * kSpan + 64;
-  QWIN_CHECK(x.rows * code_stride_ <= codes_.size());
-  const size_t grain = std::max<size_t>(1, 8192 / x.columns);
-  context.team.for_each(x.rows, grain, [&](size_t begin, size_t end, int) {
-    for (size_t t = begin; t < end; ++t) {
+  QWIN_CHECK(x.columns <= max_columns_ && x.rows * code_stride_ <= codes_.size());
+}
+
+void LinearInput::quantize(OpsContext& context, size_t row_begin, size_t row_end) {
+  const size_t grain = std::max<size_t>(1, 8192 / values_.columns);
+  context.team.for_each(row_end - row_begin, grain, [&](size_t begin, size_t end, int) {
+    for (size_t t = row_begin + begin; t < row_begin + end; ++t) {
       const size_t first = t * num_spans_;
-      context.kernels.quantize_row(x.row(t), x.columns,
+      context.kernels.quantize_row(values_.row(t), values_.columns,
                                    {rows_.codes + t * code_stride_, rows_.scales + first, rows_.outliers + first,
                                     rows_.outlier_quads + first, rows_.sums + first * 8});
     }
   });
 }
 
+void LinearInput::subtract_codes(size_t t, const float* x, float* left) const {
+  const int8_t* codes = rows_.codes + t * code_stride_;
+  for (size_t span = 0; span < num_spans_; ++span) {
+    const float scale = rows_.scales[t * num_spans_ + span];
+    const size_t begin = span * kSpan, end = std::min(begin + kSpan, values_.columns);
+    for (size_t k = begin; k < end; ++k) left[k] = x[k] - scale * static_cast<float>(codes[k]);
+    // The outlier's high digit, in the byte of its place.
+    const uint32_t word = static_cast<uint32_t>(rows_.outliers[t * num_spans_ + span]);
+    for (size_t byte = 0; byte < 4; ++byte) {
+      const size_t k = begin + size_t{rows_.outlier_quads[t * num_spans_ + span]} * 4 + byte;
+      if (k < end) left[k] -= scale * 256.0f * static_cast<float>(static_cast<int8_t>(word >> (8 * byte)));
+    }
+  }
+}
+
 LinearScratch::LinearScratch(size_t max_tokens, size_t max_columns, size_t max_parts) {
-  const size_t groups = max_tokens * (spans_of(max_columns) + 1) * 8;
+  const size_t groups = max_tokens * spans_of(max_columns) * 8;
   for (size_t i = 0; i < max_parts; ++i) {
     zero_sums_.emplace_back(groups * sizeof(int32_t));
     min_sums_.emplace_back(groups * sizeof(int16_t));

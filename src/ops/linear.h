@@ -21,17 +21,28 @@ class LinearInput {
   // Takes x [num_tokens, columns], which must stay alive while this input is used, and quantizes it (not for float32).
   void set(OpsContext& context, const Matrix& x);
 
+  // As set(), but what quantization left over follows as num_tokens more rows, so that x = row t + row num_tokens + t
+  // to some 15 bits. For float32 the rows are x alone. Requires: max_tokens >= 2 * num_tokens.
+  void set_with_remainder(OpsContext& context, const Matrix& x);
+
   const Matrix& values() const { return values_; }
   const QuantizedRows& rows() const { return rows_; }
   size_t code_stride() const { return code_stride_; }
   size_t num_spans() const { return num_spans_; }
 
  private:
+  void begin(const Matrix& x);
+  void quantize(OpsContext& context, size_t row_begin, size_t row_end);
+  // left = x - what the codes of row t stand for.
+  void subtract_codes(size_t t, const float* x, float* left) const;
+
   Matrix values_;
   QuantizedRows rows_{};
+  size_t max_columns_ = 0;
   size_t num_spans_ = 0;
   size_t code_stride_ = 0;
   Buffer codes_, scales_, outliers_, outlier_quads_, sums_;
+  Buffer remainder_;  // set_with_remainder(): x and what is left of it, in float32
 };
 
 // One weight applied to the input: out = x * weight^T (+ bias) (+ residual).

@@ -98,6 +98,10 @@ CpuIsa choose_cpu_isa() {
                 std::string("QWIN_CPU_ISA=") + wish +
                     " is unknown; use float32, reference, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16 or amx");
   }
+#if defined(__x86_64__)
+  // The one rung that higher ones do not include: many CPUs with AVX-512 lack AVX-VNNI.
+  if (*isa == CpuIsa::avx2_vnni && best > *isa && !__builtin_cpu_supports("avxvnni")) return CpuIsa::avx2;
+#endif
   // A cap above what the CPU has caps nothing.
   return std::min(*isa, best);
 }

@@ -18,7 +18,7 @@ std::string_view cpu_isa_name(CpuIsa isa);
 std::optional<CpuIsa> parse_cpu_isa(std::string_view name);
 // The highest rung this CPU and operating system can run.
 CpuIsa detect_cpu_isa();
-// detect_cpu_isa(), capped by QWIN_CPU_ISA. Throws Error(invalid_argument) for an unknown name or a rung the CPU lacks.
+// detect_cpu_isa(), capped by QWIN_CPU_ISA. Throws Error(invalid_argument) for an unknown name.
 CpuIsa choose_cpu_isa();
 
 std::string cpu_name();

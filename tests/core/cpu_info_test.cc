@@ -52,6 +52,16 @@ TEST(CpuInfoTest, VariableCapsTheIsa) {
   EXPECT_EQ(choose_cpu_isa(), detect_cpu_isa());
 }
 
+#if defined(__x86_64__)
+TEST(CpuInfoTest, CapAtAvx2VnniNeverChoosesWhatTheCpuLacks) {
+  const CpuIsaVariable variable;
+  variable.set("avx2_vnni");
+  const CpuIsa chosen = choose_cpu_isa();
+  EXPECT_LE(chosen, CpuIsa::avx2_vnni);
+  EXPECT_EQ(chosen == CpuIsa::avx2_vnni, static_cast<bool>(__builtin_cpu_supports("avxvnni")));
+}
+#endif
+
 TEST(CpuInfoTest, UnknownIsaIsRefusedByName) {
   const CpuIsaVariable variable;
   variable.set("avx1024");

@@ -13,7 +13,8 @@ namespace qwin {
 
 std::string environment_twin(const std::string& option_name) {
   std::string name = "QWIN_";
-  for (char c : option_name.substr(option_name.rfind("--") + 2)) name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  for (char c : option_name.substr(option_name.rfind("--") + 2))
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(c));
   return name;
 }
 
@@ -21,11 +22,43 @@ CLI::Option* add_switch(CLI::App& command, const std::string& name, bool& value,
   return command.add_flag(name, value, help)->envname(environment_twin(name));
 }
 
+namespace {
+
+// The message of a faulty command line. The parser lists what is left over backwards, and an unknown command with it.
+std::string usage_text(const CLI::App& app, const CLI::ParseError& usage) {
+  std::string help = "`qwin help`", what = usage.what();
+  if (!app.get_subcommands().empty()) help = "`qwin " + app.get_subcommands().front()->get_name() + " --help`";
+  if (dynamic_cast<const CLI::ExtrasError*>(&usage) != nullptr) {
+    const std::vector<std::string> extras = app.remaining(true);
+    const bool no_command = app.get_subcommands().empty() && !extras.empty() && !extras.front().starts_with('-');
+    what = no_command ? "there is no command " : "not expected:";
+    if (no_command) return what + printable(extras.front()) + "; see " + help;
+    for (const std::string& extra : extras) what += " " + printable(extra);
+  }
+  return what + "; see " + help;
+}
+
+// `qwin help` and `qwin help SUB`.
+void print_help(const CLI::App& app, const std::string& command) {
+  const CLI::App* shown = &app;
+  if (!command.empty()) {
+    const auto found = app.get_subcommands([&](const CLI::App* sub) { return sub->get_name() == command; });
+    if (found.empty()) throw Error(ErrorCode::invalid_argument, "there is no command " + printable(command));
+    shown = found.front();
+  }
+  const std::string name = command.empty() ? "qwin" : "qwin " + command;
+  std::fputs(app.get_formatter()->make_help(shown, name, CLI::AppFormatMode::Normal).c_str(), stdout);
+}
+
+}  // namespace
+
 int run_cli(int argc, char** argv) {
   CLI::App app{"qwin: Qwen language models, fast on the machine you have", "qwin"};
   app.set_version_flag("--version", std::string("qwin ") + kVersion);
   app.require_subcommand(0, 1);
-  app.add_subcommand("help", "Print this help")->silent();
+  std::string help_command;
+  CLI::App* help = app.add_subcommand("help", "Print this help, or that of one command");
+  help->add_option("COMMAND", help_command, "a command of qwin");
   register_pull(app);
   register_list(app);
   register_show(app);
@@ -39,12 +72,14 @@ int run_cli(int argc, char** argv) {
   register_doctor(app);
   try {
     app.parse(argc, argv);
-    if (app.get_subcommands().empty() || app.got_subcommand("help")) std::fputs(app.help().c_str(), stdout);
+    if (app.get_subcommands().empty() || help->parsed()) print_help(app, help_command);
     return 0;
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
+  } catch (const CLI::RuntimeError& reported) {  // a command that has printed its own error
+    return reported.get_exit_code();
   } catch (const CLI::ParseError& usage) {
-    app.exit(usage);
+    std::fprintf(stderr, "error: invalid_argument: %s\n", one_line(usage_text(app, usage)).c_str());
     return 2;
   } catch (const Error& error) {
     std::fflush(stdout);

@@ -44,7 +44,7 @@ ChatSession::ChatSession(Engine& engine, const RunOptions& options)
       conversation_(engine.new_conversation()),
       raw_(options.raw),
       system_(options.system),
-      params_(sampling_params(engine, options)),
+      params_(sampling_params(engine.default_sampling(), options)),
       default_params_(params_) {}
 
 void ChatSession::add_user(std::string text) {

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -12,11 +13,11 @@
 #include "chat/reasoning.h"
 #include "cli/terminal_output.h"
 #include "io/json.h"
+#include "tokenizer/unicode.h"
 
 namespace qwin {
 
-SamplingParams sampling_params(const Engine& engine, const RunOptions& options) {
-  SamplingParams params = engine.default_sampling();
+SamplingParams sampling_params(SamplingParams params, const RunOptions& options) {
   params.temperature = options.temperature.value_or(params.temperature);
   params.top_p = options.top_p.value_or(params.top_p);
   params.top_k = options.top_k.value_or(params.top_k);
@@ -80,7 +81,7 @@ Json result_json(const GenerationResult& result, bool with_logprobs) {
 }
 
 void answer_once(Engine& engine, const RunOptions& options, const std::string& prompt) {
-  const SamplingParams params = sampling_params(engine, options);
+  const SamplingParams params = sampling_params(engine.default_sampling(), options);
   const auto conversation = engine.new_conversation();
   const std::vector<int32_t> ids = prompt_ids(engine, options, prompt);
   AnswerView view(AnswerView::stdout_style(), !options.raw && prompt_opens_reasoning(engine, ids));
@@ -94,17 +95,23 @@ void answer_once(Engine& engine, const RunOptions& options, const std::string& p
   };
   const bool json = options.model.json;
   const GenerationResult result = engine.generate(*conversation, ids, params, json ? OnText{} : stream);
-  if (json) {
-    std::printf("%s\n", result_json(result, params.logprobs >= 0).dump().c_str());
-    return;
-  }
-  print(view.finish());
+  print(json ? result_json(result, params.logprobs >= 0).dump() + "\n" : view.finish());
   if (result.context_full)
     print_remark("(the context of " + std::to_string(engine.info().context_length) + " tokens is full)");
-  print_remark(timings_text(result));
+  if (!json) print_remark(timings_text(result));
+}
+
+// What can be found wrong without the model is found before it is loaded.
+void check_options(const RunOptions& options) {
+  sampling_params(SamplingParams{}, options);
+  if (!unicode::is_valid_utf8(options.system)) throw Error(ErrorCode::invalid_argument, "--system is not UTF-8");
+  for (const std::string& text : options.stop) {
+    if (!unicode::is_valid_utf8(text)) throw Error(ErrorCode::invalid_argument, "--stop is not UTF-8");
+  }
 }
 
 void run(const RunOptions& options) {
+  check_options(options);
   const bool piped = isatty(STDIN_FILENO) == 0;
   std::string prompt = options.prompt.value_or("");
   if (!options.prompt && piped)
@@ -113,12 +120,21 @@ void run(const RunOptions& options) {
     throw Error(ErrorCode::invalid_argument,
                 "no prompt: give one as an argument, pipe one in, or run on a terminal to chat");
   }
+  if (!unicode::is_valid_utf8(prompt)) throw Error(ErrorCode::invalid_argument, "the prompt is not UTF-8");
   const auto engine = load_engine(options.model);
   if (options.prompt || piped) {
     answer_once(*engine, options, prompt);
   } else {
     chat_in_terminal(*engine, options);
   }
+}
+
+// The parser would wrap a minus sign and saturate a number that is too large.
+std::string check_seed(const std::string& text) {
+  uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  const bool good = error == std::errc() && end == text.data() + text.size();
+  return good ? "" : "a seed is a whole number from 0 to 2^64 - 1";
 }
 
 }  // namespace
@@ -142,7 +158,7 @@ void register_run(CLI::App& app) {
   add("--repetition-penalty", options->repetition_penalty, "above 1 discourages tokens already seen");
   add("--presence-penalty", options->presence_penalty, "taken once from tokens already written");
   add("--frequency-penalty", options->frequency_penalty, "taken from tokens for each time they were written");
-  add("--seed", options->seed, "the same seed gives the same answer");
+  add("--seed", options->seed, "the same seed gives the same answer")->check(check_seed);
   add("--stop", options->stop, "end before this text; may be given several times")->take_all();
   add("--logprobs", options->logprobs, "with --json: log probabilities of the tokens and of N alternatives");
   add_switch(*command, "--ignore-eos", options->ignore_eos, "go on after an end-of-text token");

@@ -24,8 +24,8 @@ struct RunOptions {
   std::vector<std::string> stop;
 };
 
-// The model's defaults, overridden by the flags. Throws Error(invalid_argument) naming the flag.
-SamplingParams sampling_params(const Engine& engine, const RunOptions& options);
+// `defaults`, overridden by the flags. Throws Error(invalid_argument) naming the flag.
+SamplingParams sampling_params(SamplingParams defaults, const RunOptions& options);
 
 // "23 tokens, first after 120 ms, prompt 31 at 310/s, answer 52.1 tokens/s"
 std::string timings_text(const GenerationResult& result);

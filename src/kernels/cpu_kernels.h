@@ -77,12 +77,13 @@ inline constexpr int kNumKvTypes = 2;
 inline constexpr int kPageSize = 64;  // tokens a KV page
 
 // One KV head of one layer in a page: K as [head_dim, 64] (so that 64 keys are one vector run), then V as [64,
-// head_dim]. Stores the K and V of one token; `slot` is its place in the page.
+// head_dim]. Stores the K and V of one token; `slot` is its place in the page. Bit-identical on every rung.
 using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, std::byte* page, size_t slot);
 
 // Causal attention of the query heads that share one KV head, softmax over pages in order of position (online softmax,
 // arXiv 2205.14135). Page borders are absolute positions, so a query's result does not depend on how the prompt was
 // cut.
+// Tolerance (2e-6 + 5e-7 * scale * max over keys of sum |q k|) * max |v|.
 struct AttentionArgs {
   const float* q;  // [num_tokens, q_stride], heads of the group first
   size_t q_stride;

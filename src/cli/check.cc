@@ -174,9 +174,9 @@ void check(const CheckOptions& options) {
     options.json ? print_json(model) : print_text(model);
     print_warnings(model.warnings);
   } catch (const Error& error) {
-    // Whatever its class elsewhere, here the input is to blame: a wrong digest too exits with 2.
-    if (error.code() != ErrorCode::checksum) throw;
-    std::fprintf(stderr, "error: checksum: %s\n", one_line(error.what()).c_str());
+    // Whatever its class elsewhere, here the input is to blame: a wrong digest or a size beyond all memory too.
+    if (is_input_error(error.code())) throw;
+    std::fprintf(stderr, "error: %s: %s\n", error_code_name(error.code()), one_line(error.what()).c_str());
     throw CLI::RuntimeError(2);
   }
 }

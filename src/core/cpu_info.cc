@@ -2,14 +2,16 @@
 #include "core/cpu_info.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <set>
-#include <sstream>
 
+#include "core/cgroup.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -26,40 +28,12 @@ std::string read_line(const std::string& path) {
   return line;
 }
 
-// A number, or nullopt for "max", "" and anything else.
-std::optional<uint64_t> parse_bytes(const std::string& text) {
-  if (text.empty() || !std::isdigit(static_cast<unsigned char>(text[0]))) return std::nullopt;
-  return std::strtoull(text.c_str(), nullptr, 10);
-}
-
 uint64_t meminfo_bytes(std::string_view key) {
   std::ifstream file("/proc/meminfo");
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
   }
   return 0;
-}
-
-// The process's cgroup v2 folder, or the root of the hierarchy.
-std::string cgroup_folder() {
-  const std::string line = read_line("/proc/self/cgroup");  // "0::/path"
-  if (line.starts_with("0::")) {
-    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
-    if (std::ifstream(folder + "/cgroup.procs").good()) return folder;
-  }
-  return "/sys/fs/cgroup";
-}
-
-std::optional<double> cgroup_cpu_quota() {
-  std::istringstream v2(read_line(cgroup_folder() + "/cpu.max"));
-  std::string quota;
-  double period = 0;
-  if (v2 >> quota >> period && quota != "max" && period > 0) return std::strtod(quota.c_str(), nullptr) / period;
-  const std::string v1 = read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  const std::string v1_period = read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (!v1.empty() && v1[0] != '-' && !v1_period.empty())
-    return std::strtod(v1.c_str(), nullptr) / std::strtod(v1_period.c_str(), nullptr);
-  return std::nullopt;
 }
 
 }  // namespace
@@ -131,23 +105,25 @@ std::vector<int> allowed_cores() {
 
 int default_num_threads() {
   int threads = static_cast<int>(allowed_cores().size());
-  if (const auto quota = cgroup_cpu_quota()) threads = std::min(threads, static_cast<int>(std::ceil(*quota)));
+  if (const auto quota = cgroup_limits().cpus) threads = std::min(threads, static_cast<int>(std::ceil(*quota)));
   return std::max(threads, 1);
+}
+
+std::optional<uint64_t> address_space_left() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  const uint64_t pages = std::strtoull(read_line("/proc/self/statm").c_str(), nullptr, 10);
+  const uint64_t used = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, used);
 }
 
 MemoryInfo memory_info() {
   MemoryInfo info{meminfo_bytes("MemTotal:"), meminfo_bytes("MemAvailable:")};
-  const std::string folder = cgroup_folder();
-  auto limit = parse_bytes(read_line(folder + "/memory.max"));
-  auto used = parse_bytes(read_line(folder + "/memory.current"));
-  if (!limit) {
-    limit = parse_bytes(read_line("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    used = parse_bytes(read_line("/sys/fs/cgroup/memory/memory.usage_in_bytes"));
-  }
-  if (limit && *limit < info.total_bytes) {
-    info.total_bytes = *limit;
-    info.available_bytes = std::min(info.available_bytes, *limit - std::min(*limit, used.value_or(0)));
-  }
+  const CgroupLimits cgroup = cgroup_limits();
+  if (cgroup.memory_bytes) info.total_bytes = std::min(info.total_bytes, *cgroup.memory_bytes);
+  if (cgroup.memory_available_bytes)
+    info.available_bytes = std::min(info.available_bytes, *cgroup.memory_available_bytes);
+  if (const auto left = address_space_left()) info.available_bytes = std::min(info.available_bytes, *left);
   return info;
 }
 

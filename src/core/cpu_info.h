@@ -27,9 +27,12 @@ std::vector<int> allowed_cores();
 // Threads worth starting: allowed_cores(), and no more than the cgroup's CPU quota allows.
 int default_num_threads();
 
+// What the process's address space may still grow by (ulimit -v), or nullopt without such a limit.
+std::optional<uint64_t> address_space_left();
+
 struct MemoryInfo {
-  uint64_t total_bytes = 0;      // of the machine, or of the cgroup if that is less
-  uint64_t available_bytes = 0;  // without swapping, likewise
+  uint64_t total_bytes = 0;      // of the machine, or of a cgroup if that is less
+  uint64_t available_bytes = 0;  // without swapping, likewise, and of the address space
 };
 MemoryInfo memory_info();
 

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "core/cpu_info.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -15,6 +16,12 @@ namespace {
 
 [[noreturn]] void throw_io(const std::string& path, const std::string& problem) {
   throw Error(ErrorCode::io, path + ": " + problem);
+}
+
+[[noreturn]] void throw_too_large(const std::string& path, uint64_t size) {
+  const uint64_t available = address_space_left().value_or(uint64_t{1} << 47);
+  throw Error(ErrorCode::does_not_fit, path + ": mapping it needs " + std::to_string(size) +
+                                           " bytes of address space, " + std::to_string(available) + " are available");
 }
 
 // The size of a non-empty regular file.
@@ -44,6 +51,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   try {
     const uint64_t size = regular_size(fd, path);
     void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED && errno == ENOMEM) throw_too_large(path, size);
     if (data == MAP_FAILED) throw_io(path, std::string("cannot be mapped: ") + std::strerror(errno));
     return std::shared_ptr<const MappedFile>(new MappedFile(path, fd, static_cast<const std::byte*>(data), size));
   } catch (...) {

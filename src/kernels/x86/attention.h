@@ -14,10 +14,18 @@ constexpr int kW = Isa::kRows;              // floats a vector
 constexpr int kMaxRows = kW == 16 ? 6 : 2;  // query rows at a time
 constexpr float kMinusInfinity = -__builtin_inff();
 
+template <KvType kType>
 struct PageView {
-  const float* k;     // [head_dim, 64]
-  const float* v;     // [64, head_dim]
-  int64_t first_key;  // position of slot 0
+  const std::byte* k;  // [head_dim, 64]
+  const std::byte* v;  // [64, head_dim]
+  int64_t first_key;   // position of slot 0
+
+  static Isa::Float load(const std::byte* p, size_t index) {
+    if constexpr (kType == KvType::f32) return Isa::load_float(reinterpret_cast<const float*>(p) + index);
+    return Isa::load_half(p + 2 * index);
+  }
+  Isa::Float load_k(size_t index) const { return load(k, index); }
+  Isa::Float load_v(size_t index) const { return load(v, index); }
 };
 
 // Query rows (token, head) of one call, with their running maximum, sum and accumulator.
@@ -47,8 +55,9 @@ struct Rows {
 
 // scores[r][j] = scale * q[row + r] . k[j], or -infinity where masked; returns through page_max the maximum of each
 // row.
-template <int R>
-inline void score_rows(const Rows& rows, int row, const PageView& page, float (*scores)[kPageSize], float* page_max) {
+template <int R, KvType kType>
+inline void score_rows(const Rows& rows, int row, const PageView<kType>& page, float (*scores)[kPageSize],
+                       float* page_max) {
   const AttentionArgs& args = rows.args;
   const float* q[R];
   uint64_t visible[R];
@@ -63,9 +72,8 @@ inline void score_rows(const Rows& rows, int row, const PageView& page, float (*
       for (int i = 0; i < 4; ++i) dot[r][i] = Isa::zero_float();
     }
     for (int d = 0; d < args.head_dim; ++d) {
-      const float* keys = page.k + size_t(d) * kPageSize + chunk;
       Isa::Float k[4];
-      for (int i = 0; i < 4; ++i) k[i] = Isa::load_float(keys + i * kW);
+      for (int i = 0; i < 4; ++i) k[i] = page.load_k(size_t(d) * kPageSize + chunk + i * kW);
       for (int r = 0; r < R; ++r) {
         const Isa::Float x = Isa::broadcast_float(q[r] + d);
         for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);
@@ -87,8 +95,8 @@ inline void score_rows(const Rows& rows, int row, const PageView& page, float (*
 }
 
 // Columns [column, column + 4 or fewer vectors) of acc = acc * keep + p . v.
-template <int R, int N>
-inline void accumulate_columns(const Rows& rows, int row, const PageView& page, const float (*p)[kPageSize],
+template <int R, int N, KvType kType>
+inline void accumulate_columns(const Rows& rows, int row, const PageView<kType>& page, const float (*p)[kPageSize],
                                const float* keep, int num_keys, int column) {
   const size_t head_dim = size_t(rows.args.head_dim);
   Isa::Float acc[R][N];
@@ -100,7 +108,7 @@ inline void accumulate_columns(const Rows& rows, int row, const PageView& page, 
   }
   for (int j = 0; j < num_keys; ++j) {
     Isa::Float v[N];
-    for (int i = 0; i < N; ++i) v[i] = Isa::load_float(page.v + size_t(j) * head_dim + column + i * kW);
+    for (int i = 0; i < N; ++i) v[i] = page.load_v(size_t(j) * head_dim + column + i * kW);
     for (int r = 0; r < R; ++r) {
       const Isa::Float x = Isa::broadcast_float(&p[r][j]);
       for (int i = 0; i < N; ++i) acc[r][i] = Isa::fma(x, v[i], acc[r][i]);
@@ -111,11 +119,11 @@ inline void accumulate_columns(const Rows& rows, int row, const PageView& page, 
   }
 }
 
-template <int R>
-__attribute__((noinline)) void attend_rows(const Rows& rows, int row, const PageView& page) {
+template <int R, KvType kType>
+__attribute__((noinline)) void attend_rows(const Rows& rows, int row, const PageView<kType>& page) {
   alignas(64) float p[R][kPageSize];
   float page_max[R], keep[R];
-  score_rows<R>(rows, row, page, p, page_max);
+  score_rows<R, kType>(rows, row, page, p, page_max);
   int64_t last = 0;
   for (int r = 0; r < R; ++r) {
     float& max = rows.max[row + r];
@@ -138,15 +146,16 @@ __attribute__((noinline)) void attend_rows(const Rows& rows, int row, const Page
   const int num_keys = int(last < kPageSize ? last : kPageSize);
   int column = 0;
   for (; column + 4 * kW <= rows.args.head_dim; column += 4 * kW)
-    accumulate_columns<R, 4>(rows, row, page, p, keep, num_keys, column);
+    accumulate_columns<R, 4, kType>(rows, row, page, p, keep, num_keys, column);
   for (; column + kW <= rows.args.head_dim; column += kW)
-    accumulate_columns<R, 1>(rows, row, page, p, keep, num_keys, column);
+    accumulate_columns<R, 1, kType>(rows, row, page, p, keep, num_keys, column);
 }
 
-inline void attend_block(const Rows& rows, int row, int count, const PageView& page) {
+template <KvType kType>
+inline void attend_block(const Rows& rows, int row, int count, const PageView<kType>& page) {
   switch (count) {
-    case 1: return attend_rows<1>(rows, row, page);
-    case 2: return attend_rows<2>(rows, row, page);
+    case 1: return attend_rows<1, kType>(rows, row, page);
+    case 2: return attend_rows<2, kType>(rows, row, page);
     case 3: return attend_rows < kMaxRows == 6 ? 3 : 1 > (rows, row, page);
     case 4: return attend_rows < kMaxRows == 6 ? 4 : 1 > (rows, row, page);
     case 5: return attend_rows < kMaxRows == 6 ? 5 : 1 > (rows, row, page);
@@ -155,15 +164,23 @@ inline void attend_block(const Rows& rows, int row, int count, const PageView& p
 }
 
 template <KvType kType>
-inline PageView widen_page(const AttentionArgs& args, const std::byte* page, int64_t first_key) {
+inline PageView<kType> stored_page(const AttentionArgs& args, const std::byte* page, int64_t first_key) {
+  return {page, page + size_t(kPageSize) * args.head_dim * (kType == KvType::f32 ? 4 : 2), first_key};
+}
+
+// The page in float32, in scratch.
+template <KvType kType>
+inline PageView<KvType::f32> widen_page(const AttentionArgs& args, const std::byte* page, int64_t first_key) {
   const size_t floats = 2 * size_t(kPageSize) * args.head_dim;
-  const auto* stored = reinterpret_cast<const uint16_t*>(page);
-  const float* values = reinterpret_cast<const float*>(page);
-  if constexpr (kType == KvType::f16) {
-    for (size_t i = 0; i < floats; i += kW) Isa::store_float(args.scratch + i, Isa::load_half(stored + i));
-    values = args.scratch;
+  for (size_t i = 0; i < floats; i += kW) Isa::store_float(args.scratch + i, PageView<kType>::load(page, i));
+  return stored_page<KvType::f32>(args, reinterpret_cast<const std::byte*>(args.scratch), first_key);
+}
+
+template <KvType kType>
+inline void attend_page(const Rows& rows, int first_row, int num_rows, const PageView<kType>& page) {
+  for (int row = first_row; row < num_rows; row += kMaxRows) {
+    attend_block(rows, row, num_rows - row < kMaxRows ? num_rows - row : kMaxRows, page);
   }
-  return {values, values + size_t(kPageSize) * args.head_dim, first_key};
 }
 
 // Whether any row of the call sees a key of the page.
@@ -187,11 +204,13 @@ void attention(const AttentionArgs& args) {
   for (int64_t first_key = 0; first_key <= last_position; first_key += kPageSize) {
     if (!page_needed(args, first_key)) continue;
     const std::byte* stored = args.base + size_t(args.pages[first_key / kPageSize]) * args.page_stride;
-    const PageView page = widen_page<kType>(args, stored, first_key);
     // Rows of tokens before this page see nothing of it.
-    int row = first_key > args.first_position ? int(first_key - args.first_position) * args.group : 0;
-    for (; row < num_rows; row += kMaxRows)
-      attend_block(rows, row, num_rows - row < kMaxRows ? num_rows - row : kMaxRows, page);
+    const int row = first_key > args.first_position ? int(first_key - args.first_position) * args.group : 0;
+    if (kType == KvType::f32 || num_rows - row <= 2 * kMaxRows) {
+      attend_page(rows, row, num_rows, stored_page<kType>(args, stored, first_key));
+    } else {
+      attend_page(rows, row, num_rows, widen_page<kType>(args, stored, first_key));
+    }
   }
   for (int row = 0; row < num_rows; ++row) {
     const Isa::Float inverse = Isa::set_float(1.0f / rows.sum[row]);

@@ -92,9 +92,9 @@ std::set<std::string> shard_names(const WeightMap& shard_of) {
   return names;
 }
 
-void check_against_index(const WeightMap& shard_of, const TensorTable& table, size_t first, const std::string& shard) {
-  for (size_t i = first; i < table.tensors().size(); ++i) {
-    const std::string& name = table.tensors()[i].name;
+void check_against_index(const WeightMap& shard_of, const TensorTable& table, const std::string& shard) {
+  for (const TensorInfo& tensor : table.tensors()) {
+    const std::string& name = tensor.name;
     const auto entry = shard_of.find(name);
     if (entry != shard_of.end() && entry->second != shard) {
       throw Error(ErrorCode::missing_tensor, printable(shard) + " holds tensor " + printable(name) +
@@ -132,10 +132,11 @@ SafetensorsFiles open_safetensors_directory(const ModelDirectory& directory) {
   const WeightMap shard_of = read_index(directory);
   for (const std::string& shard : shard_names(shard_of)) {
     if (!directory.contains(shard)) throw Error(ErrorCode::missing_tensor, "shard " + printable(shard) + " is missing");
-    const size_t first = out.tensors.tensors().size();
+    TensorTable table;
     out.files.push_back(directory.open(shard));
-    read_safetensors(out.files.back()->span(), shard, header_bytes_left, out.tensors);
-    check_against_index(shard_of, out.tensors, first, shard);
+    read_safetensors(out.files.back()->span(), shard, header_bytes_left, table);
+    check_against_index(shard_of, table, shard);
+    for (const TensorInfo& tensor : table.tensors()) out.tensors.add(tensor);
   }
   for (const auto& [tensor, shard] : shard_of) {
     if (out.tensors.find(tensor) == nullptr) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwin eval`: quality of a model against a text or against reference logits.
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
 
 #include "cli/engine_options.h"
@@ -10,6 +12,7 @@
 #include "eval/divergence.h"
 #include "eval/perplexity.h"
 #include "io/json.h"
+#include "tokenizer/unicode.h"
 
 namespace qwin {
 namespace {
@@ -23,8 +26,11 @@ struct EvalOptions {
 
 std::string read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::io, path + " cannot be read");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file || std::filesystem::is_directory(path)) throw Error(ErrorCode::io, path + " cannot be read");
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!unicode::is_valid_utf8(text.view())) throw Error(ErrorCode::invalid_argument, path + " is not UTF-8");
+  return text.str();
 }
 
 Json divergence_json(const Divergence& d) {
@@ -41,6 +47,7 @@ void run_eval(const EvalOptions& options) {
   if (options.perplexity_file.empty() && options.golden_file.empty()) {
     throw Error(ErrorCode::invalid_argument, "nothing to measure; use --perplexity FILE or --kld GOLDEN.npz");
   }
+  const std::string text = options.perplexity_file.empty() ? "" : read_text(options.perplexity_file);
   const auto engine = load_engine(options.model);
   ProgressBar bar("tokens");
   const EvalProgress progress = [&](int64_t done, int64_t total) {
@@ -48,8 +55,11 @@ void run_eval(const EvalOptions& options) {
   };
   Json result = Json::object();
   if (!options.perplexity_file.empty()) {
-    const std::vector<int32_t> ids = engine->tokenize(read_text(options.perplexity_file), false);
-    const Perplexity p = measure_perplexity(*engine, ids, options.piece, progress);
+    const std::vector<int32_t> ids = engine->tokenize(text, false);
+    const bool endless = options.model.window > 0;
+    const int64_t piece = endless ? options.piece : std::min(options.piece, engine->info().context_length);
+    if (piece < 2) throw Error(ErrorCode::invalid_argument, "--ctx must be at least 2 for perplexity");
+    const Perplexity p = measure_perplexity(*engine, ids, piece, progress);
     bar.clear();
     result["perplexity"] = p.perplexity;
     result["tokens"] = p.tokens;
@@ -76,7 +86,7 @@ void register_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure perplexity, or KL divergence from reference logits");
   add_model_options(*command, options->model);
   add_option(*command, "--perplexity", options->perplexity_file, "a text file to predict");
-  add_option(*command, "--piece", options->piece, "tokens of the text that are read at a time")
+  add_option(*command, "--piece", options->piece, "tokens of the text that are read at a time, at most the context")
       ->check(CLI::Range(2, 1 << 20));
   add_option(*command, "--kld", options->golden_file, "a golden file (.npz) of reference logits");
   add_switch(*command, "--skip-long", options->skip_long_text, "with --kld, leave out the golden file's long text");

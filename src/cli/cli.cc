@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <new>
 
 #include "core/printable.h"
@@ -50,6 +51,14 @@ void print_help(const CLI::App& app, const std::string& command) {
   std::fputs(app.get_formatter()->make_help(shown, name, CLI::AppFormatMode::Normal).c_str(), stdout);
 }
 
+// A result that could not be written, to a full disk perhaps, is no success.
+int flush_results() {
+  const bool failed_before = std::ferror(stdout) != 0;
+  if (std::fflush(stdout) == 0 && !failed_before && std::cout.flush()) return 0;
+  std::fputs("error: io: the result cannot be written to stdout\n", stderr);
+  return 1;
+}
+
 }  // namespace
 
 int run_cli(int argc, char** argv) {
@@ -73,9 +82,10 @@ int run_cli(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (app.get_subcommands().empty() || help->parsed()) print_help(app, help_command);
-    return 0;
+    return flush_results();
   } catch (const CLI::Success& success) {  // --help and --version
-    return app.exit(success);
+    app.exit(success);
+    return flush_results();
   } catch (const CLI::RuntimeError& reported) {  // a command that has printed its own error
     return reported.get_exit_code();
   } catch (const CLI::ParseError& usage) {

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What others rely on: the JSON shapes, exit codes, error lines and environment twins of every command of `qwin`."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("QWIN_BINARY", str(ROOT / "build/release/qwin"))
+TINY = ROOT / "tests/testdata/tiny"
+MODEL = TINY / "qwen2_tied"
+GGUF = TINY / "qwen2_tied_gguf_q8_0/model.gguf"
+ALL = sorted(p / "model.gguf" if (p / "model.gguf").exists() else p for p in TINY.iterdir() if p.is_dir())
+NUMBER = (int, float)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    for name in [n for n in os.environ if n.startswith("QWIN_") and n != "QWIN_BINARY"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("QWIN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def qwin(*arguments, text="", code=0, env=None, **options):
+    """Runs a command, requires its exit code, returns stdout and stderr."""
+    done = subprocess.run([BINARY, *map(str, arguments)], input=text if isinstance(text, bytes) else text.encode(),
+                          capture_output=True, timeout=60, env={**os.environ, **(env or {})}, **options)
+    assert done.returncode == code, (arguments, done.returncode, done.stderr)
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def as_json(*arguments, **options):
+    out, _ = qwin(*arguments, **options)
+    assert out.endswith("\n") and out.count("\n") == 1
+    return json.loads(out)
+
+
+def refused(*arguments, kind, **options):
+    """The command fails, writes no result, and its last line, the only one about the fault, has the class."""
+    out, err = qwin(*arguments, **{"code": 2, **options})
+    lines = err.splitlines()
+    assert out == "" and lines[-1].startswith(f"error: {kind}: "), err
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    return lines
+
+
+# --- usage ----------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_and_explains_each():
+    out, err = qwin("help")
+    assert err == "" and qwin()[0] == out == qwin("--help")[0]
+    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "check", "doctor"):
+        assert f"  {command} " in out
+        assert qwin(command, "--help")[0] == qwin("help", command)[0] != ""
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["run"], ["list", "x"], ["help", "nonsense"],
+                                       ["doctor", "--nonsense"], ["run", MODEL, "hi", "--threads", "x"],
+                                       ["run", MODEL, "a", "b", "c"], ["no\nsense"],
+                                       ["run", MODEL, "hi", "--max-tokens", "99999999999"]])
+def test_usage_errors_are_one_line(arguments):
+    assert len(refused(*arguments, kind="invalid_argument")) == 1
+
+
+def test_every_long_flag_names_its_environment_twin():
+    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "check", "doctor"):
+        for line in qwin(command, "--help")[0].splitlines():
+            words = line.split()
+            if words and words[0].startswith("--"):
+                twin = "QWIN_" + words[0][2:].split("=")[0].upper().replace("-", "_")
+                assert f"(Env:{twin})" in line, line
+
+
+def test_results_that_cannot_be_written_are_a_failure():
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BINARY, "doctor"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1 and done.stderr.startswith(b"error: io: ")
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+def test_list_show_and_rm_of_a_local_model(home):
+    assert as_json("list", "--json") == []
+    assert qwin("list")[0] == ""
+    folder = home / "models/someone/tiny"
+    folder.mkdir(parents=True)
+    shutil.copy(GGUF, folder / "model.gguf")
+    (model,) = as_json("list", "--json")
+    assert set(model) == {"name", "path", "bytes", "format"}
+    assert model["bytes"] == GGUF.stat().st_size and model["format"] == "gguf"
+    assert as_json("show", model["name"], "--json")["path"] == model["path"]
+    assert as_json("rm", model["name"], "--json") == {"name": model["name"], "removed": True}
+    assert as_json("list", "--json") == []
+    refused("rm", model["name"], kind="invalid_argument")
+
+
+def test_names_stay_in_the_store():
+    for command in ("pull", "rm"):
+        refused(command, "../x", kind="path")
+    for command in ("show", "run", "tokenize", "logits"):
+        refused(command, "nonsense", kind="invalid_argument")
+    refused("pull", "nonsense", kind="invalid_argument")
+
+
+def test_pull_without_a_network_fails_at_run_time():
+    refused("pull", "hf:owner/name", "--retries", "0", kind="network", code=1,
+            env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda p: p.relative_to(TINY).parts[0])
+def test_show_and_check_of_every_kind_of_model(model):
+    facts = as_json("show", model, "--json")
+    types = {"name": str, "path": str, "format": str, "architecture": str, "parameters": int, "tensor_bytes": int,
+             "bits_per_weight": NUMBER, "tensor_types": dict, "num_layers": int, "hidden_size": int,
+             "intermediate_size": int, "num_heads": int, "num_kv_heads": int, "head_dim": int, "vocab_size": int,
+             "tie_word_embeddings": bool, "context": int, "layer_window": list, "rope": dict, "chat_template": bool,
+             "eos_token_ids": list, "generation": dict}
+    for key, kind in types.items():
+        assert isinstance(facts[key], kind), key
+    assert len(facts["layer_window"]) == facts["num_layers"]
+    checked = as_json("check", model, "--json")
+    assert checked["parameters"] == facts["parameters"] and checked["warnings"] == []
+    assert qwin("check", model)[1] == ""
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+GREEDY = ("--temperature", "0", "--max-tokens", "6", "--json")
+
+
+def test_run_gives_the_shape():
+    result = as_json("run", MODEL, "hi", *GREEDY)
+    assert list(result) == ["text", "token_ids", "prompt_tokens", "finish_reason", "timings"]
+    assert set(result["timings"]) == {"ttft_ms", "prefill_tokens_per_second", "decode_tokens_per_second"}
+    assert all(isinstance(v, NUMBER) for v in result["timings"].values())
+    assert result["finish_reason"] == "length" and len(result["token_ids"]) == 6
+    ids = as_json("tokenize", MODEL, "--chat", "--json", text='[{"role": "user", "content": "hi"}]')["token_ids"]
+    assert result["prompt_tokens"] == len(ids)
+    assert result["text"] == as_json("detokenize", MODEL, "--json", text=json.dumps(result))["text"]
+
+
+def test_run_writes_the_answer_alone_to_stdout():
+    text = as_json("run", MODEL, "hi", *GREEDY)["text"]
+    out, err = qwin("run", MODEL, "hi", *GREEDY[:-1])
+    assert out.rstrip("\n") == text.rstrip("\n") and "\r" not in err
+    assert qwin("run", MODEL, "hi", *GREEDY, env={"QWIN_LOG": "warn"})[1] == ""
+
+
+def test_run_reads_what_is_piped_in_and_the_system_message():
+    assert (as_json("run", MODEL, *GREEDY, text="hi")["token_ids"] ==
+            as_json("run", MODEL, "hi", *GREEDY, text="ignored")["token_ids"])
+    with_system = as_json("run", MODEL, "hi", "--system", "x", *GREEDY)["prompt_tokens"]
+    chat = '[{"role": "system", "content": "x"}, {"role": "user", "content": "hi"}]'
+    assert with_system == len(as_json("tokenize", MODEL, "--chat", "--json", text=chat)["token_ids"])
+    assert as_json("run", MODEL, "hi", "--raw", *GREEDY)["prompt_tokens"] == 2
+    refused("run", MODEL, *GREEDY, kind="invalid_argument")
+    refused("run", MODEL, *GREEDY, text=b"\xff", kind="invalid_argument")
+    refused("run", MODEL, b"\xff".decode("utf-8", "surrogateescape"), kind="invalid_argument")
+
+
+def test_logprobs_are_natural_logarithms_best_first():
+    result = as_json("run", MODEL, "hi", "--raw", "--logprobs", "3", *GREEDY)
+    prompt = as_json("tokenize", MODEL, "--json", text="hi")["token_ids"]
+    line = json.dumps({"token_ids": prompt, "top": 3})
+    logits = as_json("logits", MODEL, text=line)
+    first = result["logprobs"][0]
+    assert len(result["logprobs"]) == len(result["token_ids"])
+    assert [t["token_id"] for t in first["top"]] == logits["top_ids"][-1]
+    assert first["token_id"] == result["token_ids"][0] == logits["top_ids"][-1][0]
+    for entry, logit in zip(first["top"], logits["top_logits"][-1], strict=True):
+        assert math.isclose(entry["logprob"], logit - logits["lse"][-1], abs_tol=1e-4)
+    assert as_json("run", MODEL, "hi", "--logprobs", "0", *GREEDY)["logprobs"][0]["top"] == []
+
+
+def test_seeds_repeat_and_threads_and_kernels_change_nothing():
+    hot = ("--temperature", "5", "--top-k", "0", "--top-p", "1", "--max-tokens", "12", "--json")
+    ids = [as_json("run", MODEL, "hi", *hot, "--seed", seed)["token_ids"] for seed in (1, 1, 2)]
+    assert ids[0] == ids[1] != ids[2]
+    greedy = as_json("run", MODEL, "hi", *GREEDY)["token_ids"]
+    assert as_json("run", MODEL, "hi", *GREEDY, "--threads", "1")["token_ids"] == greedy
+    for isa in ("reference", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "amx"):
+        assert as_json("run", MODEL, "hi", *GREEDY, env={"QWIN_CPU_ISA": isa})["token_ids"] == greedy
+    refused("run", MODEL, "hi", env={"QWIN_CPU_ISA": "best"}, kind="invalid_argument")
+    refused("doctor", env={"QWIN_CPU_ISA": "best"}, kind="invalid_argument")
+
+
+def test_the_answer_ends_before_a_stop_string():
+    text = as_json("run", MODEL, "abc", "--raw", *GREEDY)["text"]
+    for stop in {text[2:4], text[-1]}:
+        result = as_json("run", MODEL, "abc", "--raw", *GREEDY, "--stop", stop)
+        assert result["finish_reason"] == "stop" and result["text"] == text[:text.index(stop)]
+        out, _ = qwin("run", MODEL, "abc", "--raw", *GREEDY[:-1], "--stop", stop)
+        assert stop not in out.rstrip("\n")
+
+
+def test_a_full_context_ends_with_length_and_a_window_goes_on():
+    arguments = ("run", MODEL, "hi", "--raw", "--ignore-eos", "--temperature", "0", "--max-tokens", "200", "--json")
+    out, err = qwin(*arguments, "--ctx", "20")
+    result = json.loads(out)
+    assert result["finish_reason"] == "length" and result["prompt_tokens"] + len(result["token_ids"]) == 20
+    assert "the context of 20 tokens is full" in err
+    assert len(as_json(*arguments, "--window", "16", "--sinks", "4")["token_ids"]) == 200
+    long = ("run", MODEL, "hi " * 100, "--raw", *GREEDY)
+    refused(*long, kind="context_length_exceeded")
+    assert as_json(*long, "--window", "16", "--sinks", "4")["prompt_tokens"] > 128
+
+
+@pytest.mark.parametrize("flags", [
+    ("--max-tokens", "0"), ("--max-tokens", "-1"), ("--temperature", "-1"), ("--temperature", "nan"), ("--top-p", "0"),
+    ("--top-k", "-2"), ("--min-p", "2"), ("--repetition-penalty", "0"), ("--seed", "-1"),
+    ("--seed", "18446744073709551616"), ("--stop", ""), ("--logprobs", "21"), ("--threads", "-1"),
+    ("--threads", "100000"), ("--ctx", "-1"), ("--ctx", "129"), ("--ctx", "1000000000"), ("--window", "-1"),
+    ("--sinks", "-1"), ("--kv-type", "q4")])
+def test_flags_out_of_range_are_refused_before_loading(flags):
+    assert len(refused("run", MODEL, "hi", *flags, kind="invalid_argument")) == 1
+
+
+def test_environment_twins_act_like_flags():
+    env = {"QWIN_MAX_TOKENS": "6", "QWIN_TEMPERATURE": "0", "QWIN_RAW": "1", "QWIN_LOGPROBS": "2", "QWIN_JSON": "true",
+           "QWIN_CTX": "64", "QWIN_KV_TYPE": "f32", "QWIN_THREADS": "1", "QWIN_STOP": "zzz"}
+    out, err = qwin("run", MODEL, "hi", env=env)
+    result = json.loads(out)
+    assert result["prompt_tokens"] == 2 and len(result["token_ids"]) == 6 and len(result["logprobs"][0]["top"]) == 2
+    assert "context 64 of 128" in err and "KV f32" in err and "1 thread," in err
+    assert qwin("run", MODEL, "hi", env={**env, "QWIN_JSON": "0"})[0][0] != "{"
+    refused("run", MODEL, "hi", env={"QWIN_THREADS": "x"}, kind="invalid_argument")
+
+
+def test_a_model_too_big_for_the_memory_is_refused():
+    limited = f"ulimit -v 100000; exec '{BINARY}' run '{MODEL}' hi --threads 1 --window 1000000 --kv-type f32"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+    last = done.stderr.decode().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("error: too_large: ") and done.stdout == b""
+    assert " needs " in last and " bytes" in last and " available" in last
+
+
+# --- tokens and logits ----------------------------------------------------------------------------------------------
+
+
+def test_tokenize_and_detokenize():
+    assert as_json("tokenize", MODEL, "--json", text="hi") == {"token_ids": [71, 72]}
+    assert as_json("tokenize", MODEL, "--json", "--special", text="<|im_end|>") == {"token_ids": [302]}
+    assert len(as_json("tokenize", MODEL, "--json", text="<|im_end|>")["token_ids"]) > 1
+    refused("tokenize", MODEL, text=b"\xff", kind="invalid_argument")
+    assert as_json("detokenize", MODEL, "--json", text='{"token_ids": [71, 72, 242]}') == {"text": "hi\ufffd"}
+    for text in ("", "[1]", "{}", '{"token_ids": [-1]}', '{"token_ids": [1.5]}', '{"token_ids": [2147483648]}'):
+        refused("detokenize", MODEL, text=text, kind="invalid_argument")
+
+
+def test_logits_are_one_object_a_line():
+    out, _ = qwin("logits", MODEL, text='{"token_ids":[1,2,3],"top":2}\n\n{"token_ids":[5],"top":320}\n')
+    first, second = map(json.loads, out.splitlines())
+    assert list(first) == ["top_ids", "top_logits", "lse"]
+    assert [len(first[k]) for k in first] == [3, 3, 3] and [len(row) for row in first["top_ids"]] == [2, 2, 2]
+    row = second["top_logits"][0]
+    assert sorted(second["top_ids"][0]) == list(range(320)) and row == sorted(row, reverse=True)
+    assert math.isclose(second["lse"][0], math.log(sum(map(math.exp, row))), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("line", [
+    '{"token_ids":[],"top":1}', '{"token_ids":[1],"top":0}', '{"token_ids":[1],"top":-1}', '{"token_ids":[1],"top":321}',
+    '{"token_ids":[320],"top":1}', '{"token_ids":[-1],"top":1}', '{"token_ids":["1"],"top":1}', '{"token_ids":[1]}',
+    '{"token_ids":[1],"top":1.5}', '{"token_ids":[99999999999999999999],"top":1}', "[]", "nonsense", "[" * 100000])
+def test_logits_refuses_other_lines(line):
+    refused("logits", MODEL, text=line, kind="invalid_argument")
+
+
+# --- eval, check, doctor --------------------------------------------------------------------------------------------
+
+
+def test_eval_perplexity(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("some words to predict " * 20)  # longer than the context
+    result = as_json("eval", MODEL, "--perplexity", text, "--json")
+    assert result["perplexity"] > 1 and result["tokens"] > 128
+    refused("eval", MODEL, kind="invalid_argument")
+    text.write_bytes(b"\xff\xff\xff")
+    refused("eval", MODEL, "--perplexity", text, kind="invalid_argument")
+    for path in ("/nonexistent", tmp_path):
+        refused("eval", MODEL, "--perplexity", path, kind="io")
+    refused("eval", MODEL, "--kld", "/nonexistent", kind="io")
+
+
+def test_check_tells_the_class_in_one_line(tmp_path):
+    whole = GGUF.read_bytes()
+    bad = {"bad_magic": b"GGML" + whole[4:], "bad_version": whole[:4] + b"\x09\0\0\0" + whole[8:],
+           "too_large": whole[:8] + b"\xff" * 8 + whole[16:], "out_of_file": whole[:-1]}
+    for kind, content in bad.items():
+        path = tmp_path / kind
+        path.write_bytes(content)
+        assert len(refused("check", path, kind=kind)) == 1
+        refused("run", path, "hi", kind=kind)
+    (tmp_path / "empty").touch()
+    for path in (tmp_path / "empty", tmp_path, "/dev/zero", "/nonexistent"):
+        assert len(refused("check", path, kind="io")) == 1
+    refused("check", GGUF, "--sha256", "0" * 64, kind="checksum")
+
+
+def test_a_tensor_in_two_shards_is_refused_whichever_comes_first(tmp_path):
+    names = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2)]
+    for i, (source, target) in enumerate((names, names[::-1])):
+        model = shutil.copytree(TINY / "qwen2_sharded_f16", tmp_path / str(i))
+        shutil.copy(model / source, model / target)
+        refused("check", model, kind="missing_tensor")
+
+
+def test_doctor_tells_the_machine():
+    result = as_json("doctor", "--json")
+    types = {"cpu": str, "isa": str, "isa_available": str, "cores": list, "threads": int, "huge_pages": str,
+             "memory_bytes": int, "memory_available_bytes": int, "gpu": type(None), "advice": list}
+    assert set(result) == set(types)
+    assert all(isinstance(result[key], kind) for key, kind in types.items())
+    assert as_json("doctor", "--json", env={"QWIN_CPU_ISA": "reference"})["isa"] == "reference"

@@ -19,7 +19,7 @@ CTEST := ctest --output-on-failure --no-tests=error -j $(JOBS)
 # $(call build,PRESET[,OPTIONS]): configures once (Ninja reconfigures by itself after that) and builds.
 build = { [ -e build/$(1)/build.ninja ] || cmake --preset $(1) -Wno-dev; } && cmake --build build/$(1) -j $(JOBS) $(2)
 
-.PHONY: help build demo test test-long check asan tsan fuzz format tidy clean install-build install-test
+.PHONY: help build build-tests demo test test-long check asan tsan fuzz format tidy clean install-build install-test
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ install-test: install-build
 	@tools/python_environment.sh tools/requirements-test.txt
 
 build: install-build  ## Build the command: build/release/qwin
+	@$(call build,release,--target qwin)
+
+build-tests: install-build
 	@$(call build,release)
 
 demo: build  ## Build, fetch a small Qwen2.5 and let it answer
@@ -42,13 +45,13 @@ check: install-test  ## The checks of the source itself: arrows between rooms, s
 	@$(PYTHON) tools/check_sizes.py
 
 # Both runners speak even if the first one fails; the last lines are theirs.
-test: install-test build check  ## Every test but the long ones
+test: install-test build-tests check  ## Every test but the long ones
 	@status=0; \
 	$(CTEST) --test-dir build/release -E 'LongTest' || status=1; \
 	$(PYTHON) -m pytest -m 'not long' || status=1; \
 	exit $$status
 
-test-long: install-test build check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
+test-long: install-test build-tests check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
 	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt
 	@for model in $(TEST_MODELS); do $(QWIN_BINARY) pull $$model || exit 1; done
 	@status=0; \

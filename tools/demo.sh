@@ -3,11 +3,11 @@
 # demo.sh QWIN MODEL : fetches the model, lets it answer one question, and says what to try next.
 set -euo pipefail
 qwin=$1 model=$2
-prompt='Write a Python function that returns the n-th Fibonacci number, and explain in two sentences how it works.'
+prompt='Write a Python function that tells whether a string is a palindrome, ignoring case and punctuation.'
 
 "$qwin" pull "$model" >/dev/null
 printf '\n> %s\n\n' "$prompt"
-"$qwin" run "$model" --temperature 0 --max-tokens 400 "$prompt" </dev/null
+"$qwin" run "$model" --temperature 0 --max-tokens 300 "$prompt" </dev/null
 cat <<END
 
 What to try next:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel table: pure compute on raw pointers. The plain C++ in kernels/reference is the specification. The integer
-// GEMM and the quantizer of activations are bit-identical on every rung; the float kernels equal the reference within
-// the tolerance named beside each. Every kernel treats a token's row alone and in a fixed order, so results never
-// depend on the batch.
+// The kernel table: pure compute on raw pointers. The plain C++ in kernels/reference is the specification, and every rung
+// gives its bits: integers are exact, and float operations come in one order. (gemm_f32, the oracle's, is the exception.)
+// A tolerance beside a kernel is its distance from exact arithmetic. Every kernel treats a token's row alone, so results
+// never depend on the batch.
 #pragma once
 
 #include <cstddef>

@@ -5,6 +5,7 @@
 
 #include "core/half.h"
 #include "kernels/cpu_kernels.h"
+#include "kernels/reference/exp_reference.h"
 
 namespace qwin {
 
@@ -48,25 +49,27 @@ void attend_row(const AttentionArgs& args, int64_t query, const float* q, float*
       scores[j] = -std::numeric_limits<float>::infinity();
       if (!visible(args, first + j, query)) continue;
       float dot = 0;
-      for (size_t d = 0; d < head_dim; ++d) dot += q[d] * load_kv<kType>(page, d * kPageSize + j);
+      for (size_t d = 0; d < head_dim; ++d) dot = std::fma(q[d], load_kv<kType>(page, d * kPageSize + j), dot);
       scores[j] = dot * args.softmax_scale;
       page_max = std::fmax(page_max, scores[j]);
     }
     if (page_max == -std::numeric_limits<float>::infinity()) continue;
     const float new_max = std::fmax(max, page_max);
-    const float keep = std::exp(max - new_max);
-    sum *= keep;
+    const float keep = exp_reference(max - new_max);
     for (size_t d = 0; d < head_dim; ++d) out[d] *= keep;
+    float lanes[16] = {};
     for (int j = 0; j < kPageSize; ++j) {
-      const float p = std::exp(scores[j] - new_max);
+      const float p = exp_reference(scores[j] - new_max);
+      lanes[j % 16] += p;
       if (p == 0) continue;
-      sum += p;
-      for (size_t d = 0; d < head_dim; ++d)
-        out[d] += p * load_kv<kType>(page, (kPageSize + static_cast<size_t>(j)) * head_dim + d);
+      const size_t row = (kPageSize + static_cast<size_t>(j)) * head_dim;
+      for (size_t d = 0; d < head_dim; ++d) out[d] = std::fma(p, load_kv<kType>(page, row + d), out[d]);
     }
+    sum = sum * keep + reduce_lanes(lanes);
     max = new_max;
   }
-  for (size_t d = 0; d < head_dim; ++d) out[d] /= sum;
+  const float inverse = 1.0f / sum;
+  for (size_t d = 0; d < head_dim; ++d) out[d] *= inverse;
 }
 
 template <KvType kType>

@@ -3,28 +3,36 @@
 #include <cmath>
 
 #include "kernels/cpu_kernels.h"
+#include "kernels/reference/exp_reference.h"
 
 namespace qwin {
 
 namespace {
 
 void rms_norm_reference(const float* x, const float* weight, size_t n, float eps, float* out) {
-  double sum = 0;
-  for (size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
-  const float inverse = static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(n) + eps));
+  const size_t whole = n / 16 * 16;
+  float lanes[16] = {};
+  for (size_t i = 0; i < whole; ++i) lanes[i % 16] = std::fma(x[i], x[i], lanes[i % 16]);
+  float sum = reduce_lanes(lanes);
+  for (size_t i = whole; i < n; ++i) sum += x[i] * x[i];
+  const float inverse = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
   for (size_t i = 0; i < n; ++i) out[i] = x[i] * inverse * weight[i];
 }
 
 void rope_reference(float* head, const float* cos, const float* sin, size_t half) {
   for (size_t i = 0; i < half; ++i) {
     const float a = head[i], b = head[half + i];
-    head[i] = a * cos[i] - b * sin[i];
-    head[half + i] = b * cos[i] + a * sin[i];
+    head[i] = std::fma(-b, sin[i], a * cos[i]);
+    head[half + i] = std::fma(a, sin[i], b * cos[i]);
   }
 }
 
 void silu_mul_reference(const float* gate, const float* up, size_t n, float* out) {
-  for (size_t i = 0; i < n; ++i) out[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+  for (size_t i = 0; i < n; ++i) {
+    // exp(-g) for g < -87 is infinite in effect: bounding it keeps g / (1 + e) tiny instead of 0 / infinity.
+    const float minus_gate = -(gate[i] > -87.0f ? gate[i] : -87.0f);
+    out[i] = gate[i] / (1.0f + exp_reference(minus_gate)) * up[i];
+  }
 }
 
 // Sixteen partial sums, so that the error stays that of a short sum and vector rungs come near.

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/cpu_kernels.h"
-#include "kernels/x86/exp.h"
+#include "kernels/x86/float_order.h"
 
 namespace qwin {
 namespace {
@@ -131,13 +131,15 @@ __attribute__((noinline)) void attend_rows(const Rows& rows, int row, const Page
     // Before the first visible key both are -infinity: nothing to keep, nothing to add.
     keep[r] = new_max == kMinusInfinity || max == new_max ? 1.0f : exp_scalar(max - new_max);
     const Isa::Float shift = Isa::set_float(new_max == kMinusInfinity ? 0.0f : -new_max);
-    Isa::Float sum = Isa::zero_float();
+    Isa::Float lanes[kLaneParts];
+    for (auto& part : lanes) part = Isa::zero_float();
     for (int j = 0; j < kPageSize; j += kW) {
       const Isa::Float e = exp_vector(Isa::add_float(Isa::load_float(p[r] + j), shift));
       Isa::store_float(p[r] + j, e);
-      sum = Isa::add_float(sum, e);
+      Isa::Float& part = lanes[j / kW % kLaneParts];
+      part = Isa::add_float(part, e);
     }
-    rows.sum[row + r] = rows.sum[row + r] * keep[r] + Isa::reduce_add(sum);
+    rows.sum[row + r] = rows.sum[row + r] * keep[r] + reduce_lanes(lanes);
     max = new_max;
     const int64_t end = rows.position(row + r) - page.first_key + 1;
     if (end > last) last = end;

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/cpu_kernels.h"
-#include "kernels/x86/exp.h"
+#include "kernels/x86/float_order.h"
 
 namespace qwin {
 namespace {
@@ -81,14 +81,16 @@ void quantize_row(const float* x, size_t n, const QuantizedRows& row) {
 }
 
 void rms_norm(const float* x, const float* weight, size_t n, float eps, float* out) {
-  const size_t whole = n / (2 * kLanes) * (2 * kLanes);
-  Isa::Float a = Isa::zero_float(), b = Isa::zero_float();
-  for (size_t i = 0; i < whole; i += 2 * kLanes) {
-    const Isa::Float u = Isa::load_float(x + i), v = Isa::load_float(x + i + kLanes);
-    a = Isa::fma(u, u, a);
-    b = Isa::fma(v, v, b);
+  const size_t whole = n / 16 * 16;
+  Isa::Float lanes[kLaneParts];
+  for (auto& part : lanes) part = Isa::zero_float();
+  for (size_t i = 0; i < whole; i += 16) {
+    for (int part = 0; part < kLaneParts; ++part) {
+      const Isa::Float u = Isa::load_float(x + i + part * kLanes);
+      lanes[part] = Isa::fma(u, u, lanes[part]);
+    }
   }
-  float sum = Isa::reduce_add(Isa::add_float(a, b));
+  float sum = reduce_lanes(lanes);
   for (size_t i = whole; i < n; ++i) sum += x[i] * x[i];
   const float inverse = 1.0f / __builtin_sqrtf(sum / float(n) + eps);
   for (size_t i = 0; i < whole; i += kLanes) {
@@ -108,8 +110,8 @@ void rope(float* head, const float* cos, const float* sin, size_t half) {
   }
   for (; i < half; ++i) {
     const float a = head[i], b = head[half + i];
-    head[i] = a * cos[i] - b * sin[i];
-    head[half + i] = b * cos[i] + a * sin[i];
+    head[i] = __builtin_fmaf(-b, sin[i], a * cos[i]);
+    head[half + i] = __builtin_fmaf(a, sin[i], b * cos[i]);
   }
 }
 

@@ -29,5 +29,12 @@ inline float exp_scalar(float x) {
   return lanes[0];
 }
 
+constexpr int kLaneParts = 16 / Isa::kRows;  // vectors that make up the 16 lanes of a long sum
+
+inline float reduce_lanes(const Isa::Float (&lanes)[kLaneParts]) {
+  if constexpr (kLaneParts == 2) return Isa::reduce_add(Isa::add_float(lanes[0], lanes[1]));
+  return Isa::reduce_add(lanes[0]);
+}
+
 }  // namespace
 }  // namespace qwin

@@ -2,8 +2,10 @@
 #include "ops/linear.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/check.h"
+#include "ops/elementwise.h"
 #include "quant/dequantize.h"
 
 namespace qwin {
@@ -30,19 +32,27 @@ LinearInput::LinearInput(size_t max_tokens, size_t max_columns) : max_columns_(m
 
 void LinearInput::set(OpsContext& context, const Matrix& x) {
   begin(x);
-  if (!context.float32()) quantize(context, 0, x.rows);
+  if (context.float32()) return;
+  context.team.for_each(x.rows, token_grain(), [&](size_t first, size_t last, int) {
+    for (size_t t = first; t < last; ++t) quantize(context, t);
+  });
 }
 
 void LinearInput::set_with_remainder(OpsContext& context, const Matrix& x) {
   if (context.float32()) return set(context, x);
-  if (remainder_.size() < 2 * x.rows * x.columns * sizeof(float))
+  if (remainder_.size() < 2 * x.rows * x.columns * sizeof(float)) {
     remainder_ = Buffer(2 * x.rows * x.columns * sizeof(float));
+  }
   const Matrix both{remainder_.as<float>(), 2 * x.rows, x.columns, x.columns};
-  for (size_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t), x.columns, both.row(t));
   begin(both);
-  quantize(context, 0, x.rows);
-  for (size_t t = 0; t < x.rows; ++t) subtract_codes(t, both.row(t), both.row(x.rows + t));
-  quantize(context, x.rows, 2 * x.rows);
+  context.team.for_each(x.rows, token_grain(), [&](size_t first, size_t last, int) {
+    for (size_t t = first; t < last; ++t) {
+      std::copy_n(x.row(t), x.columns, both.row(t));
+      quantize(context, t);
+      subtract_codes(t, both.row(t), both.row(x.rows + t));
+      quantize(context, x.rows + t);
+    }
+  });
 }
 
 void LinearInput::begin(const Matrix& x) {
@@ -53,16 +63,13 @@ void LinearInput::begin(const Matrix& x) {
   QWIN_CHECK(x.columns <= max_columns_ && x.rows * code_stride_ <= codes_.size());
 }
 
-void LinearInput::quantize(OpsContext& context, size_t row_begin, size_t row_end) {
-  const size_t grain = std::max<size_t>(1, 8192 / values_.columns);
-  context.team.for_each(row_end - row_begin, grain, [&](size_t begin, size_t end, int) {
-    for (size_t t = row_begin + begin; t < row_begin + end; ++t) {
-      const size_t first = t * num_spans_;
-      context.kernels.quantize_row(values_.row(t), values_.columns,
-                                   {rows_.codes + t * code_stride_, rows_.scales + first, rows_.outliers + first,
-                                    rows_.outlier_quads + first, rows_.sums + first * 8});
-    }
-  });
+size_t LinearInput::token_grain() const { return std::max<size_t>(1, 8192 / values_.columns); }
+
+void LinearInput::quantize(OpsContext& context, size_t t) {
+  const size_t first = t * num_spans_;
+  context.kernels.quantize_row(values_.row(t), values_.columns,
+                               {rows_.codes + t * code_stride_, rows_.scales + first, rows_.outliers + first,
+                                rows_.outlier_quads + first, rows_.sums + first * 8});
 }
 
 void LinearInput::subtract_codes(size_t t, const float* x, float* left) const {
@@ -233,6 +240,25 @@ void gate_up(OpsContext& context, const LinearInput& input, LinearScratch& scrat
       const size_t column = tile * kTileRows, columns = std::min(last * kTileRows, out.columns) - column;
       for (size_t t = first; t < first + count; ++t) {
         context.kernels.silu_mul(out.row(t) + column, up_out.row(t) + column, columns, out.row(t) + column);
+      }
+    }
+  });
+}
+
+void linear_with_remainder(OpsContext& context, LinearInput& input, LinearScratch& scratch, const Matrix& x,
+                           std::span<const LinearPart> parts) {
+  input.set_with_remainder(context, x);
+  std::array<LinearPart, kMaxLinearParts> wide;
+  QWIN_CHECK(parts.size() <= wide.size());
+  for (size_t i = 0; i < parts.size(); ++i) {
+    wide[i] = {.weight = parts[i].weight, .out = parts[i].out.first_rows(input.values().rows)};
+  }
+  linear(context, input, scratch, {wide.data(), parts.size()});
+  context.team.for_each(x.rows, input.token_grain(), [&](size_t first, size_t last, int) {
+    for (const LinearPart& part : parts) {
+      for (size_t t = first; t < last; ++t) {
+        if (!context.float32()) add_row(part.out.row(x.rows + t), part.out.columns, part.out.row(t));
+        if (part.bias != nullptr) add_row(part.bias, part.out.columns, part.out.row(t));
       }
     }
   });

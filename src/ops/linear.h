@@ -29,10 +29,12 @@ class LinearInput {
   const QuantizedRows& rows() const { return rows_; }
   size_t code_stride() const { return code_stride_; }
   size_t num_spans() const { return num_spans_; }
+  // Tokens that are worth a member's while.
+  size_t token_grain() const;
 
  private:
   void begin(const Matrix& x);
-  void quantize(OpsContext& context, size_t row_begin, size_t row_end);
+  void quantize(OpsContext& context, size_t t);
   // left = x - what the codes of row t stand for.
   void subtract_codes(size_t t, const float* x, float* left) const;
 
@@ -53,6 +55,8 @@ struct LinearPart {
   Matrix out;                       // [num_tokens, weight rows]
 };
 
+inline constexpr size_t kMaxLinearParts = 3;
+
 // Group sums that a format needs besides the quantized rows; one a part.
 class LinearScratch {
  public:
@@ -66,6 +70,12 @@ class LinearScratch {
 
 // All parts share the input: q, k and v; or any single one.
 void linear(OpsContext& context, const LinearInput& input, LinearScratch& scratch, std::span<const LinearPart> parts);
+
+// linear() without residuals for x [num_tokens, columns], with the remainder of its quantization: twice the dot
+// products for the same weight traffic. Each out needs room for 2 * num_tokens rows; the first num_tokens are the
+// result.
+void linear_with_remainder(OpsContext& context, LinearInput& input, LinearScratch& scratch, const Matrix& x,
+                           std::span<const LinearPart> parts);
 
 // out = silu(x * gate^T) * (x * up^T). Uses `up_out` as working memory; out.data is also where the gate is computed.
 void gate_up(OpsContext& context, const LinearInput& input, LinearScratch& scratch, const PackedWeight& gate,

@@ -42,12 +42,6 @@ void add_row(const float* from, size_t columns, float* to) {
   for (size_t i = 0; i < columns; ++i) to[i] += from[i];
 }
 
-void add_rows(OpsContext& context, const Matrix& from, const Matrix& to) {
-  context.team.for_each(from.rows, row_grain(from.columns), [&](size_t begin, size_t end, int) {
-    for (size_t t = begin; t < end; ++t) add_row(from.row(t), from.columns, to.row(t));
-  });
-}
-
 void gather_rows(const Matrix& from, std::span<const int32_t> rows, const Matrix& to) {
   for (size_t i = 0; i < rows.size(); ++i) std::memcpy(to.row(i), from.row(rows[i]), from.columns * sizeof(float));
 }

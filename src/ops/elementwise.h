@@ -22,9 +22,6 @@ void rope(OpsContext& context, const Matrix& x, const Matrix& cos, const Matrix&
 // to[i] += from[i]
 void add_row(const float* from, size_t columns, float* to);
 
-// to += from, row by row of `from`.
-void add_rows(OpsContext& context, const Matrix& from, const Matrix& to);
-
 // Rows of `from` in the order of `rows`.
 void gather_rows(const Matrix& from, std::span<const int32_t> rows, const Matrix& to);
 

@@ -123,6 +123,36 @@ TEST_P(LinearTest, ReferenceEqualsDoubleArithmeticOverTheStoredWeights) {
   }
 }
 
+std::vector<float> apply_with_remainder(OpsContext& context, const Weight& weight, const Matrix& x, const float* bias) {
+  LinearInput input(2 * x.rows, x.columns);
+  LinearScratch scratch(2 * x.rows, x.columns, 1);
+  const size_t rows = weight.packed.stored.rows;
+  std::vector<float> out(2 * x.rows * rows);
+  const LinearPart part[] = {{.weight = &weight.packed, .bias = bias, .out = {out.data(), x.rows, rows, rows}}};
+  linear_with_remainder(context, input, scratch, x, part);
+  out.resize(x.rows * rows);
+  return out;
+}
+
+// Against the values themselves, not what eight bits make of them; the remainder's remainder is below 2^-15 of a span.
+TEST_P(LinearTest, WithTheRemainderTheInputItselfCounts) {
+  OpsContext context(detect_cpu_isa(), 2, {});
+  const size_t columns = columns_for(dtype(), 2), num_rows = 37, tokens = 3;
+  const Weight weight(context, random_, dtype(), num_rows, columns);
+  const Rows rows(random_, tokens, columns);
+  const std::vector<float> bias = random_values(random_, num_rows);
+  const std::vector<float> out = apply_with_remainder(context, weight, rows.matrix, bias.data());
+  for (size_t t = 0; t < tokens; ++t) {
+    const std::vector<double> x(rows.matrix.row(t), rows.matrix.row(t) + columns);
+    for (size_t n = 0; n < num_rows; ++n) {
+      expect_close(x, packed_row(weight.blocks, n), out[t * num_rows + n] - bias[n], 2e-4,
+                   "token " + std::to_string(t) + ", row " + std::to_string(n));
+    }
+    EXPECT_EQ(apply_with_remainder(context, weight, rows.token(t), bias.data()),
+              std::vector<float>(out.begin() + t * num_rows, out.begin() + (t + 1) * num_rows));
+  }
+}
+
 TEST_P(LinearTest, Float32EqualsDoubleArithmetic) {
   OpsContext context(CpuIsa::float32, 1, {});
   const size_t columns = columns_for(dtype(), 2), num_rows = 37, tokens = 6;

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 qwin=$(realpath "${1:-build/release/qwin}")
 model=${2:-qwen2.5-coder-0.5b}
-question=${QUESTION:-Write a Python function that returns the n-th Fibonacci number. Only code, no explanation.}
+question=${QUESTION:-Write a Python function that tells whether a string is a palindrome. Only code.}
 home=$(mktemp -d)
 terminal=(tmux -u -L "qwin-record-$$")
 trap '"${terminal[@]}" kill-server 2>/dev/null || true; rm -rf "$home"' EXIT

@@ -26,7 +26,7 @@ ARROWS = {
     "sampling": ["core"],
     "runner": ["core", "io", "model", "ops", "kv_store"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "ops", "model", "runner"],
-    "eval": ["engine"],
+    "eval": ["sampling", "engine"],
     "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "hub"],
 }
 

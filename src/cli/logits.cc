@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwin logits`: the raw logits of every position of a prompt, for tests and tools.
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -44,9 +43,8 @@ void print_line(Engine& engine, const Line& line) {
   std::vector<int32_t> best;
   char number[32];
   engine.prompt_logits(line.token_ids, [&](int64_t position, std::span<const float> logits) {
-    for (const float l : logits) {
-      if (!std::isfinite(l))
-        throw Error(ErrorCode::numerical, "a logit at position " + std::to_string(position) + " is not finite");
+    if (!all_finite(logits)) {
+      throw Error(ErrorCode::numerical, "a logit at position " + std::to_string(position) + " is not finite");
     }
     top_ids(logits, line.top, &scratch, &best);
     const char* comma = position == 0 ? "" : ",";

@@ -13,8 +13,6 @@ struct Matrix {
   size_t stride = 0;  // floats from one row to the next
 
   float* row(size_t i) const { return data + i * stride; }
-  // Columns [begin, begin + count) of every row.
-  Matrix slice(size_t begin, size_t count) const { return {data + begin, rows, count, stride}; }
   Matrix first_rows(size_t count) const { return {data, count, columns, stride}; }
 };
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "eval/npz.h"
+#include "sampling/logprobs.h"
 
 namespace qwin {
 
@@ -19,18 +20,11 @@ struct ReferenceRow {
   double lse;
 };
 
-double log_sum_exp(std::span<const float> logits) {
-  const double max = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const float l : logits) sum += std::exp(static_cast<double>(l) - max);
-  return max + std::log(sum);
-}
-
 class Accumulator {
  public:
   void add(const ReferenceRow& row, std::span<const float> logits, bool first) {
+    if (!all_finite(logits)) throw Error(ErrorCode::numerical, "a logit is not finite");
     const double lse = log_sum_exp(logits);
-    if (!std::isfinite(lse)) throw Error(ErrorCode::numerical, "a logit is not finite");
     double kl = 0, p_rest = 1, q_rest = 1;
     for (size_t i = 0; i < row.count; ++i) {
       const double tested = logits[static_cast<size_t>(row.ids[i])];
@@ -98,7 +92,7 @@ class GoldenFile {
 // Runs one text; `positions` are those with a reference row, ascending.
 void compare_text(Engine& engine, const GoldenFile& file, const std::string& ids_name, const std::string& prefix,
                   const std::string& suffix, const std::vector<double>& positions, Accumulator& sums,
-                  const EvalProgress& progress, int64_t total) {
+                  const std::function<void(int64_t done)>& progress) {
   const std::vector<double> ids = file.array(ids_name).numbers();
   const NpyArray& top = file.array(prefix + "top_ids" + suffix);
   const size_t rows = positions.size(), k = top.shape.size() == 2 ? top.shape[1] : 0;
@@ -117,7 +111,7 @@ void compare_text(Engine& engine, const GoldenFile& file, const std::string& ids
       sums.add({&top_ids[next * k], &top_logits[next * k], k, lse[next]}, logits, position == 0);
       ++next;
     }
-    if (progress) progress(position + 1, total);
+    progress(position + 1);
   });
 }
 
@@ -133,7 +127,7 @@ GoldenDivergence measure_divergence(Engine& engine, const std::string& npz_path,
   for (size_t i = 0; i < num_texts; ++i) total += static_cast<int64_t>(file.array("ids_" + std::to_string(i)).size());
   const bool long_too = with_long_text && file.has("long_ids");
   if (long_too) total += static_cast<int64_t>(file.array("long_ids").size());
-  const EvalProgress shifted = [&](int64_t position, int64_t) {
+  const auto shifted = [&](int64_t position) {
     if (progress) progress(done + position, total);
   };
   for (size_t i = 0; i < num_texts; ++i) {
@@ -141,12 +135,11 @@ GoldenDivergence measure_divergence(Engine& engine, const std::string& npz_path,
     const size_t n = file.array("ids" + suffix).size();
     std::vector<double> positions(n);
     for (size_t p = 0; p < n; ++p) positions[p] = static_cast<double>(p);
-    compare_text(engine, file, "ids" + suffix, "", suffix, positions, texts, shifted, total);
+    compare_text(engine, file, "ids" + suffix, "", suffix, positions, texts, shifted);
     done += static_cast<int64_t>(n);
   }
   if (long_too) {
-    compare_text(engine, file, "long_ids", "long_", "", file.array("long_positions").numbers(), long_text, shifted,
-                 total);
+    compare_text(engine, file, "long_ids", "long_", "", file.array("long_positions").numbers(), long_text, shifted);
   }
   result.texts = texts.result();
   result.long_text = long_text.result();

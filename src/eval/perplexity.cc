@@ -4,15 +4,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sampling/logprobs.h"
+
 namespace qwin {
 
 namespace {
 
 double negative_log_probability(std::span<const float> logits, int32_t token_id) {
-  const double max = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const float l : logits) sum += std::exp(static_cast<double>(l) - max);
-  return max + std::log(sum) - logits[static_cast<size_t>(token_id)];
+  if (!all_finite(logits)) throw Error(ErrorCode::numerical, "a logit is not finite");
+  return log_sum_exp(logits) - logits[static_cast<size_t>(token_id)];
 }
 
 }  // namespace
@@ -35,7 +35,6 @@ Perplexity measure_perplexity(Engine& engine, std::span<const int32_t> token_ids
       if (progress) progress(begin + position + 1, total);
     });
   }
-  if (!std::isfinite(sum)) throw Error(ErrorCode::numerical, "a logit is not finite");
   result.perplexity = std::exp(sum / static_cast<double>(result.tokens));
   return result;
 }

@@ -9,6 +9,13 @@
 
 namespace qwin {
 
+// All bits but the sign of the largest magnitude: an integer maximum vectorizes, comparing floats with NaN would not.
+bool all_finite(std::span<const float> x) {
+  uint32_t largest = 0;
+  for (float v : x) largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffffu);
+  return largest < 0x7f800000u;
+}
+
 double log_sum_exp(std::span<const float> logits) {
   const double highest = highest_of(logits);
   // Eight sums, whose order never changes: the additions overlap and the result is always the same.

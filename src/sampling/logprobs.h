@@ -20,6 +20,8 @@ struct TokenLogprobs {
   std::vector<TokenLogprob> top;  // best first, at equal logits the lower id first
 };
 
+bool all_finite(std::span<const float> logits);
+
 // log(sum(exp(logits))) in float64. Requires: at least one, all finite.
 double log_sum_exp(std::span<const float> logits);
 

@@ -13,13 +13,6 @@
 namespace qwin {
 namespace {
 
-// All bits but the sign of the largest magnitude: an integer maximum vectorizes, comparing floats with NaN would not.
-bool all_finite(std::span<const float> x) {
-  uint32_t largest = 0;
-  for (float v : x) largest = std::max(largest, std::bit_cast<uint32_t>(v) & 0x7fffffffu);
-  return largest < 0x7f800000u;
-}
-
 // The lowest id among the highest logits. Requires: no NaN, at least one.
 int32_t argmax(std::span<const float> x) {
   return static_cast<int32_t>(std::find(x.begin(), x.end(), highest_of(x)) - x.begin());

@@ -77,6 +77,7 @@ int run_cli(int argc, char** argv) {
   register_detokenize(app);
   register_logits(app);
   register_eval(app);
+  register_bench(app);
   register_check(app);
   register_doctor(app);
   try {

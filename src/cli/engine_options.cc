@@ -58,11 +58,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_switch(command, "--json", options.json, "print the result as JSON");
 }
 
-std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
+void check_model_options(const ModelOptions& options) {
   check_range("--threads", options.num_threads, 0, 1024);
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
   check_range("--window", options.window, 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
+}
+
+std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
+  check_model_options(options);
   const EngineOptions engine_options{
       .num_threads = options.num_threads,
       .context_length = options.context_length,

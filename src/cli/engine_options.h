@@ -23,6 +23,9 @@ struct ModelOptions {
 // MODEL, --threads, --ctx, --window, --sinks, --kv-type and --json.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
+// Throws Error(invalid_argument) for a number out of range.
+void check_model_options(const ModelOptions& options);
+
 // Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
 std::unique_ptr<Engine> load_engine(const ModelOptions& options);
 

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,6 +37,14 @@ uint64_t meminfo_bytes(std::string_view key) {
   return 0;
 }
 
+#if defined(__x86_64__)
+// Linux keeps the tile registers (8 KiB a thread) only for processes that ask.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 }  // namespace
 
 std::string_view cpu_isa_name(CpuIsa isa) { return kIsaNames[static_cast<int>(isa)]; }
@@ -56,7 +65,10 @@ CpuIsa detect_cpu_isa() {
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (!avx512) return __builtin_cpu_supports("avxvnni") ? CpuIsa::avx2_vnni : CpuIsa::avx2;
   if (!__builtin_cpu_supports("avx512vnni")) return CpuIsa::avx512;
-  return CpuIsa::avx512_vnni;
+  if (!__builtin_cpu_supports("avx512bf16")) return CpuIsa::avx512_vnni;
+  const bool amx = __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+                   __builtin_cpu_supports("amx-bf16") && may_use_tiles();
+  return amx ? CpuIsa::amx : CpuIsa::avx512_bf16;
 #else
   return CpuIsa::reference;
 #endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "core/buffer.h"
 #include "ops/attention.h"
@@ -34,6 +35,11 @@ class KvStore {
             shape_.type,
             shape_.num_kv_heads,
             shape_.head_dim};
+  }
+  void copy_page(int32_t from, int32_t to) {
+    const size_t bytes = shape_.page_bytes();
+    std::memcpy(memory_.data() + static_cast<size_t>(to) * bytes, memory_.data() + static_cast<size_t>(from) * bytes,
+                bytes);
   }
   const KvShape& shape() const { return shape_; }
 

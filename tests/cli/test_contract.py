@@ -56,7 +56,7 @@ def refused(*arguments, kind, **options):
 def test_help_lists_every_command_and_explains_each():
     out, err = qwin("help")
     assert err == "" and qwin()[0] == out == qwin("--help")[0]
-    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         assert f"  {command} " in out
         assert qwin(command, "--help")[0] == qwin("help", command)[0] != ""
 
@@ -70,7 +70,7 @@ def test_usage_errors_are_one_line(arguments):
 
 
 def test_every_long_flag_names_its_environment_twin():
-    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         for line in qwin(command, "--help")[0].splitlines():
             words = line.split()
             if words and words[0].startswith("--"):
@@ -319,3 +319,45 @@ def test_doctor_tells_the_machine():
     assert set(result) == set(types)
     assert all(isinstance(result[key], kind) for key, kind in types.items())
     assert as_json("doctor", "--json", env={"QWIN_CPU_ISA": "reference"})["isa"] == "reference"
+
+
+# --- bench ----------------------------------------------------------------------------------------------------------
+
+BENCH = ("bench", MODEL, "-p", "5,20", "-n", "2", "-d", "0,9", "-b", "1,3", "--threads", "1", "--seed", "3")
+
+
+def test_bench_reports_the_limits_and_every_test():
+    report = as_json(*BENCH, "--json")
+    assert set(report["machine"]) == {"cpu", "isa", "threads"} and report["machine"]["threads"] == 1
+    assert set(report["limits"]) == {"int8_gmacs", "bf16_gmacs", "read_gb_s"}
+    assert all(value > 0 for value in report["limits"].values())
+    keys = ("test", "prompt", "depth", "batch")
+    assert [tuple(r[k] for k in keys) for r in report["results"]] == [
+        ("prefill", 5, 0, 1), ("prefill", 20, 0, 1),
+        ("decode", 0, 0, 1), ("decode", 0, 0, 3), ("decode", 0, 9, 1), ("decode", 0, 9, 3)]
+    for result in report["results"]:
+        for key in ("tokens_per_second", "spread", "gb_s", "gmacs", "limit_share"):
+            assert isinstance(result[key], NUMBER) and math.isfinite(result[key]) and result[key] >= 0
+
+
+def test_bench_prints_a_table_and_its_flags_have_twins():
+    out, err = qwin(*BENCH)
+    assert [line.split()[0] for line in out.splitlines() if line] == [
+        "machine", "limits", "test", "prefill", "prefill", "decode", "decode", "decode", "decode"]
+    assert "\r" not in err
+    report = as_json("bench", MODEL, "--json", env={"QWIN_PROMPT": "7", "QWIN_DEPTH": "0", "QWIN_BATCH": "1,2",
+                                                   "QWIN_NEW_TOKENS": "1", "QWIN_ROUNDS": "3", "QWIN_THREADS": "1"})
+    assert [(r["prompt"], r["batch"]) for r in report["results"]] == [(7, 1), (0, 1), (0, 2)]
+
+
+def test_roofline_needs_no_model():
+    report = as_json("bench", "--roofline", "--json", "--threads", "1")
+    assert report["results"] == [] and report["limits"]["int8_gmacs"] > 0
+
+
+def test_bench_refuses_what_it_cannot_measure():
+    for arguments in (["bench"], ["bench", MODEL, "--roofline"], ["bench", MODEL, "--rounds", "2"],
+                      ["bench", MODEL, "-b", "0"], ["bench", MODEL, "-p", "x"], ["bench", MODEL],
+                      ["bench", MODEL, "-p", "8", "-d", "0", "--ctx", "9"],
+                      ["bench", MODEL, "-p", "8", "-d", "0", "-n", "1", "-b", "999"]):
+        refused(*arguments, kind="invalid_argument")

@@ -25,32 +25,39 @@ size_t spans_of(const StoredMatrix& stored) {
 // The four bytes of one row in the vector at `vector_index`.
 uint8_t* row_bytes(uint8_t* codes, int vector_index, int row) { return codes + vector_index * kVectorBytes + 4 * row; }
 
-// Writes 32 codes of one row: group `g` of the span whose codes start at `codes`.
-void put_group(CodeKind kind, uint8_t* codes, int row, int g, const uint8_t* quants) {
-  if (kind == CodeKind::u8) {
-    for (int quad = 0; quad < 8; ++quad) std::memcpy(row_bytes(codes, g * 8 + quad, row), quants + 4 * quad, 4);
+uint32_t quad_at(const uint8_t* quants, int quad) {
+  uint32_t word;
+  std::memcpy(&word, quants + 4 * quad, sizeof(word));
+  return word;
+}
+
+void put_quad(uint8_t* codes, int vector_index, int row, uint32_t word) {
+  std::memcpy(row_bytes(codes, vector_index, row), &word, sizeof(word));
+}
+
+// Writes 32 codes of one row: group `g` of the span whose codes start at `codes`. Four bytes at a time; a template, so
+// that the choice is made once a weight.
+template <CodeKind kKind>
+inline void put_group(uint8_t* codes, int row, int g, const uint8_t* quants) {
+  if constexpr (kKind == CodeKind::u8) {
+    for (int quad = 0; quad < 8; ++quad) put_quad(codes, g * 8 + quad, row, quad_at(quants, quad));
     return;
   }
+  constexpr uint32_t kLow = 0x0f0f0f0f;
   for (int pair = 0; pair < 4; ++pair) {
-    uint8_t* bytes = row_bytes(codes, g * 4 + pair, row);
-    const uint8_t* even = quants + 8 * pair;
-    for (int j = 0; j < 4; ++j) bytes[j] = static_cast<uint8_t>((even[j] & 15) | even[4 + j] << 4);
+    put_quad(codes, g * 4 + pair, row,
+             (quad_at(quants, 2 * pair) & kLow) | (quad_at(quants, 2 * pair + 1) & kLow) << 4);
   }
   uint8_t* upper = codes + 1024;
-  if (kind == CodeKind::u5) {
-    uint8_t bits[4] = {};
-    for (int quad = 0; quad < 8; ++quad) {
-      for (int j = 0; j < 4; ++j) bits[j] |= static_cast<uint8_t>((quants[4 * quad + j] >> 4) << quad);
-    }
-    std::memcpy(row_bytes(upper, g, row), bits, 4);
-  } else if (kind == CodeKind::u6) {
+  if constexpr (kKind == CodeKind::u5) {
+    uint32_t bits = 0;
+    for (int quad = 0; quad < 8; ++quad) bits |= (quad_at(quants, quad) >> 4 & 0x01010101) << quad;
+    put_quad(upper, g, row, bits);
+  } else if constexpr (kKind == CodeKind::u6) {
     for (int half = 0; half < 2; ++half) {
-      uint8_t bits[4] = {};
-      for (int quad = 0; quad < 4; ++quad) {
-        for (int j = 0; j < 4; ++j)
-          bits[j] |= static_cast<uint8_t>((quants[16 * half + 4 * quad + j] >> 4) << (2 * quad));
-      }
-      std::memcpy(row_bytes(upper, g * 2 + half, row), bits, 4);
+      uint32_t bits = 0;
+      for (int quad = 0; quad < 4; ++quad) bits |= (quad_at(quants, 4 * half + quad) >> 4 & 0x03030303) << (2 * quad);
+      put_quad(upper, g * 2 + half, row, bits);
     }
   }
 }
@@ -58,18 +65,22 @@ void put_group(CodeKind kind, uint8_t* codes, int row, int g, const uint8_t* qua
 void put_half(uint8_t* p, int index, uint16_t bits) { std::memcpy(p + 2 * index, &bits, 2); }
 
 // One flat file block: 32 columns, group `g` of the span.
-void put_flat_block(const PackedLayout& layout, const CodeBlock& source, int row, int g, uint8_t* block) {
-  put_group(layout.code, block, row, g, source.quants);
+template <PackedFormat kFormat>
+inline void put_flat_block(const CodeBlock& source, int row, int g, uint8_t* block) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  put_group<layout.code>(block, row, g, source.quants);
   put_half(block + layout.scales_offset(), g * kTileRows + row, source.d_bits);
-  if (layout.has_min()) put_half(block + layout.mins_offset(), g * kTileRows + row, source.dmin_bits);
+  if constexpr (layout.has_min()) put_half(block + layout.mins_offset(), g * kTileRows + row, source.dmin_bits);
 }
 
 // One nested file block: 256 columns, two spans.
-void put_nested_block(const PackedLayout& layout, const CodeBlock& source, int row, uint8_t* block) {
-  const int groups = layout.groups_per_span();
+template <PackedFormat kFormat>
+inline void put_nested_block(const CodeBlock& source, int row, uint8_t* block) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  constexpr int groups = layout.groups_per_span();
   for (int span = 0; span < 2; ++span) {
     uint8_t* codes = block + span * layout.code_bytes();
-    for (int g = 0; g < 4; ++g) put_group(layout.code, codes, row, g, source.quants + span * kSpan + g * 32);
+    for (int g = 0; g < 4; ++g) put_group<layout.code>(codes, row, g, source.quants + span * kSpan + g * 32);
     uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
     uint8_t* mins = block + layout.mins_offset() + span * layout.span_mins_bytes();
     for (int g = 0; g < groups; ++g) {
@@ -92,14 +103,44 @@ void quantize_stored_row(const StoredMatrix& stored, size_t row, std::vector<flo
   quantize_q8_0(floats.data(), padded, blocks.data());
 }
 
+using PackRowFn = void (*)(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, size_t block_bytes,
+                           int row, uint8_t* tile);
+
+template <PackedFormat kFormat>
+void pack_row(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, size_t block_bytes, int row,
+              uint8_t* tile) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  CodeBlock source;
+  for (size_t i = 0; i < num_blocks; ++i) {
+    unpack(blocks + i * block_bytes, &source);
+    if constexpr (layout.nested()) {
+      put_nested_block<kFormat>(source, row, tile + i * layout.block_bytes());
+    } else {
+      put_flat_block<kFormat>(source, row, static_cast<int>(i % 4), tile + i / 4 * layout.block_bytes());
+    }
+  }
+}
+
+constexpr PackRowFn kPackRow[] = {
+    pack_row<PackedFormat::q4_0>, pack_row<PackedFormat::q4_1>,   pack_row<PackedFormat::q5_0>,
+    pack_row<PackedFormat::q5_1>, pack_row<PackedFormat::q8_0>,   pack_row<PackedFormat::q2_k>,
+    pack_row<PackedFormat::q3_k>, pack_row<PackedFormat::q4_k>,   pack_row<PackedFormat::q5_k>,
+    pack_row<PackedFormat::q6_k>, pack_row<PackedFormat::iq4_nl>, pack_row<PackedFormat::iq4_xs>,
+};
+static_assert(std::size(kPackRow) == kNumPackedFormats);
+
 class TilePacker {
  public:
   explicit TilePacker(const StoredMatrix& stored)
       : stored_(stored),
-        layout_(packed_layout(packed_format(stored.dtype))),
-        is_float_(code_format(stored.dtype) == nullptr) {}
+        is_float_(code_format(stored.dtype) == nullptr),
+        dtype_(is_float_ ? DType::q8_0 : stored.dtype),
+        unpack_(unpack_block(dtype_)),
+        pack_row_(kPackRow[static_cast<int>(packed_format(stored.dtype))]) {}
 
   void pack(size_t tile, uint8_t* destination) {
+    const DTypeInfo& info = dtype_info(dtype_);
+    const size_t num_blocks = round_up(stored_.columns, info.block_elements) / info.block_elements;
     const size_t last = std::min<size_t>((tile + 1) * kTileRows, stored_.rows);
     for (size_t row = tile * kTileRows; row < last; ++row) {
       const std::byte* blocks = stored_.data + row * stored_.row_bytes();
@@ -107,29 +148,16 @@ class TilePacker {
         quantize_stored_row(stored_, row, floats_, quantized_);
         blocks = quantized_.data();
       }
-      pack_row(blocks, static_cast<int>(row % kTileRows), destination);
+      pack_row_(unpack_, blocks, num_blocks, info.block_bytes, static_cast<int>(row % kTileRows), destination);
     }
   }
 
  private:
-  void pack_row(const std::byte* blocks, int row, uint8_t* destination) {
-    const DType dtype = is_float_ ? DType::q8_0 : stored_.dtype;
-    const DTypeInfo& info = dtype_info(dtype);
-    const size_t count = round_up(stored_.columns, info.block_elements) / info.block_elements;
-    for (size_t i = 0; i < count; ++i) {
-      decode_block(dtype, blocks + i * info.block_bytes, &code_block_);
-      if (layout_.nested()) {
-        put_nested_block(layout_, code_block_, row, destination + i * layout_.block_bytes());
-      } else {
-        put_flat_block(layout_, code_block_, row, static_cast<int>(i % 4), destination + i / 4 * layout_.block_bytes());
-      }
-    }
-  }
-
   const StoredMatrix& stored_;
-  const PackedLayout layout_;
   const bool is_float_;
-  CodeBlock code_block_;
+  const DType dtype_;
+  const UnpackBlockFn unpack_;
+  const PackRowFn pack_row_;
   std::vector<float> floats_;
   std::vector<std::byte> quantized_;
 };

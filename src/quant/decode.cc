@@ -44,9 +44,16 @@ void add_bit_planes(const uint8_t* mask, int shift, uint8_t* out) {
   }
 }
 
-// Bit i of the 32-bit number is bit 4 of out[i].
+// Bit i of the 32-bit number is bit 4 of out[i]. A byte is copied into eight, each keeps a bit of its own, and adding
+// 127 carries that bit, wherever it is, into the top one.
 void add_fifth_bits(const uint8_t (&qh)[4], uint8_t* out) {
-  for (int i = 0; i < 32; ++i) out[i] |= ((qh[i / 8] >> (i % 8)) & 1) << 4;
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t bits = (qh[i] * 0x0101010101010101u) & 0x8040201008040201u;
+    uint64_t quants;
+    std::memcpy(&quants, out + 8 * i, 8);
+    quants |= ((bits + 0x7f7f7f7f7f7f7f7fu) & 0x8080808080808080u) >> 3;
+    std::memcpy(out + 8 * i, &quants, 8);
+  }
 }
 
 // The 6-bit scales and mins of Q4_K and Q5_K.
@@ -152,24 +159,9 @@ void unpack(const BlockIQ4_XS& s, CodeBlock* b) {
   }
 }
 
-void unpack_any(DType type, const std::byte* src, CodeBlock* b) {
-  switch (type) {
-    case DType::q4_0: return unpack(load<BlockQ4_0>(src), b);
-    case DType::q4_1: return unpack(load<BlockQ4_1>(src), b);
-    case DType::q5_0: return unpack(load<BlockQ5_0>(src), b);
-    case DType::q5_1: return unpack(load<BlockQ5_1>(src), b);
-    case DType::q8_0: return unpack(load<BlockQ8_0>(src), b);
-    case DType::q2_k: return unpack(load<BlockQ2_K>(src), b);
-    case DType::q3_k: return unpack(load<BlockQ3_K>(src), b);
-    case DType::q4_k: return unpack(load<BlockQ4_K>(src), b);
-    case DType::q5_k: return unpack(load<BlockQ5_K>(src), b);
-    case DType::q6_k: return unpack(load<BlockQ6_K>(src), b);
-    case DType::iq4_nl: return unpack(load<BlockIQ4_NL>(src), b);
-    case DType::iq4_xs: return unpack(load<BlockIQ4_XS>(src), b);
-    case DType::f32:
-    case DType::f16:
-    case DType::bf16: return;
-  }
+template <typename Block>
+void unpack_stored(const std::byte* src, CodeBlock* b) {
+  unpack(load<Block>(src), b);
 }
 
 void set_codes(const CodeFormat& format, CodeBlock* b) {
@@ -201,6 +193,27 @@ const CodeFormat* code_format(DType type) {
   return type < DType::q4_0 ? nullptr : &kFormats[static_cast<int>(type) - static_cast<int>(DType::q4_0)];
 }
 
+UnpackBlockFn unpack_block(DType type) {
+  switch (type) {
+    case DType::q4_0: return unpack_stored<BlockQ4_0>;
+    case DType::q4_1: return unpack_stored<BlockQ4_1>;
+    case DType::q5_0: return unpack_stored<BlockQ5_0>;
+    case DType::q5_1: return unpack_stored<BlockQ5_1>;
+    case DType::q8_0: return unpack_stored<BlockQ8_0>;
+    case DType::q2_k: return unpack_stored<BlockQ2_K>;
+    case DType::q3_k: return unpack_stored<BlockQ3_K>;
+    case DType::q4_k: return unpack_stored<BlockQ4_K>;
+    case DType::q5_k: return unpack_stored<BlockQ5_K>;
+    case DType::q6_k: return unpack_stored<BlockQ6_K>;
+    case DType::iq4_nl: return unpack_stored<BlockIQ4_NL>;
+    case DType::iq4_xs: return unpack_stored<BlockIQ4_XS>;
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16: return nullptr;
+  }
+  return nullptr;
+}
+
 void decode_block(DType type, const std::byte* src, CodeBlock* block) {
   const CodeFormat* format = code_format(type);
   if (format == nullptr) {
@@ -211,7 +224,7 @@ void decode_block(DType type, const std::byte* src, CodeBlock* block) {
   block->dmin_bits = 0;
   block->sub_scales[0] = 1;
   if (!format->has_mins) std::fill_n(block->sub_mins, 16, int16_t{0});
-  unpack_any(type, src, block);
+  unpack_block(type)(src, block);
   block->d = half_to_float(block->d_bits);
   block->dmin = half_to_float(block->dmin_bits);
   set_codes(*format, block);

@@ -45,4 +45,9 @@ struct CodeBlock {
 // Throws Error(bad_type) for a type without codes.
 void decode_block(DType type, const std::byte* src, CodeBlock* block);
 
+// Sets only what is stored: d_bits, quants, and, where the type has them, dmin_bits, sub_scales and sub_mins.
+using UnpackBlockFn = void (*)(const std::byte* src, CodeBlock* block);
+// nullptr for a type without codes. Repacking a model calls it some 10^7 times: hence a function a type.
+UnpackBlockFn unpack_block(DType type);
+
 }  // namespace qwin

@@ -111,6 +111,7 @@ TEST(DecodeTest, RefusesTypesWithoutCodes) {
   CodeBlock block;
   for (DType type : {DType::f32, DType::f16, DType::bf16}) {
     EXPECT_EQ(code_format(type), nullptr);
+    EXPECT_EQ(unpack_block(type), nullptr);
     EXPECT_THROW(decode_block(type, src, &block), Error);
   }
 }

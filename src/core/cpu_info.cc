@@ -8,10 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <set>
 
+#include "core/buffer.h"
 #include "core/cgroup.h"
 #include "qwin/error.h"
 
@@ -100,20 +101,18 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-std::vector<int> allowed_cores() {
+CpuTopology cpu_topology() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return {0};
-  std::set<std::string> seen;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return read_cpu_topology({0});
+  std::vector<int> cpus;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    const std::string siblings =
-        read_line("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    if (siblings.empty() || seen.insert(siblings).second) cores.push_back(cpu);
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
   }
-  return cores;
+  return read_cpu_topology(std::move(cpus));
 }
+
+std::vector<int> allowed_cores() { return cpu_topology().cores; }
 
 int default_num_threads() {
   int threads = static_cast<int>(allowed_cores().size());
@@ -137,6 +136,22 @@ MemoryInfo memory_info() {
     info.available_bytes = std::min(info.available_bytes, *cgroup.memory_available_bytes);
   if (const auto left = address_space_left()) info.available_bytes = std::min(info.available_bytes, *left);
   return info;
+}
+
+uint64_t huge_page_bytes_of_test(uint64_t size) {
+  const Buffer buffer(size);
+  for (uint64_t i = 0; i < size; i += 4096) buffer.data()[i] = std::byte{1};
+  // The mapping may have been merged with a neighbour: of several, those that overlap the buffer count.
+  std::ifstream maps("/proc/self/smaps");
+  const auto begin = reinterpret_cast<uintptr_t>(buffer.data());
+  bool inside = false;
+  uint64_t bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long low = 0, high = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &low, &high) == 2) inside = low < begin + size && high > begin;
+    if (inside && line.starts_with("AnonHugePages:")) bytes += std::strtoull(line.c_str() + 14, nullptr, 10) * 1024;
+  }
+  return std::min(bytes, size);
 }
 
 std::string transparent_huge_pages() {

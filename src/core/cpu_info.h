@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/cpu_isa.h"
+#include "core/cpu_topology.h"
 
 namespace qwin {
 
@@ -22,6 +23,8 @@ CpuIsa detect_cpu_isa();
 CpuIsa choose_cpu_isa();
 
 std::string cpu_name();
+// The logical CPUs this process is allowed to run on, their cores and NUMA nodes.
+CpuTopology cpu_topology();
 // One logical CPU for each physical core this process is allowed to run on; hyper-thread siblings are left out.
 std::vector<int> allowed_cores();
 // Threads worth starting: allowed_cores(), and no more than the cgroup's CPU quota allows.
@@ -35,6 +38,9 @@ struct MemoryInfo {
   uint64_t available_bytes = 0;  // without swapping, likewise, and of the address space
 };
 MemoryInfo memory_info();
+
+// Bytes of 2 MiB pages the kernel gives a buffer of `size` bytes when asked, as the weights' buffer asks. Writes it.
+uint64_t huge_page_bytes_of_test(uint64_t size);
 
 // The active choice of /sys/kernel/mm/transparent_hugepage/enabled: "always", "madvise", "never", or "" when unknown.
 std::string transparent_huge_pages();

@@ -42,8 +42,9 @@ void pin_to(int core) {
 }  // namespace
 
 ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cores) : num_threads_(num_threads < 1 ? 1 : num_threads) {
+  const bool pinned = !cores.empty() && static_cast<size_t>(num_threads_) >= cores.size();
   for (int member = 1; member < num_threads_; ++member) {
-    const int core = cores.empty() ? -1 : cores[static_cast<size_t>(member) % cores.size()];
+    const int core = !pinned ? -1 : cores[static_cast<size_t>(member) % cores.size()];
     workers_.emplace_back([this, member, core] { work(member, core); });
   }
 }

@@ -15,7 +15,8 @@ namespace qwin {
 // Not thread-safe: one thread owns the team and takes part in every call as member 0.
 class ThreadTeam {
  public:
-  // Members 1 … num_threads-1 are pinned to the i-th of `cores`; an empty list pins nothing.
+  // A team that takes every one of `cores` pins member i to the i-th. A smaller one leaves the choice to the kernel:
+  // two processes must not sit on the same core while others are idle.
   ThreadTeam(int num_threads, std::vector<int> cores);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

@@ -315,10 +315,22 @@ def test_a_tensor_in_two_shards_is_refused_whichever_comes_first(tmp_path):
 def test_doctor_tells_the_machine():
     result = as_json("doctor", "--json")
     types = {"cpu": str, "isa": str, "isa_available": str, "cores": list, "threads": int, "huge_pages": str,
-             "memory_bytes": int, "memory_available_bytes": int, "gpu": type(None), "advice": list}
+             "memory_bytes": int, "memory_available_bytes": int, "gpu": type(None), "advice": list,
+             "hyper_threads": int, "cpu_quota": (type(None), float), "numa_nodes": list, "huge_page_test": dict}
     assert set(result) == set(types)
     assert all(isinstance(result[key], kind) for key, kind in types.items())
     assert as_json("doctor", "--json", env={"QWIN_CPU_ISA": "reference"})["isa"] == "reference"
+    test = result["huge_page_test"]
+    assert 0 <= test["got_bytes"] <= test["asked_bytes"]
+    if result["huge_pages"] == "never":
+        assert test["got_bytes"] == 0 and any("2 MiB pages are off" in line for line in result["advice"])
+    assert {cpu for node in result["numa_nodes"] for cpu in node["cpus"]} <= os.sched_getaffinity(0)
+
+
+def test_doctor_counts_only_the_processors_it_may_use():
+    (one, *_) = sorted(os.sched_getaffinity(0))
+    result = as_json("doctor", "--json", preexec_fn=lambda: os.sched_setaffinity(0, {one}))
+    assert result["cores"] == [one] and result["threads"] == 1
 
 
 # --- bench ----------------------------------------------------------------------------------------------------------

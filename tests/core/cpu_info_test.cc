@@ -95,6 +95,16 @@ TEST(CpuInfoTest, HugePagesAreOneOfTheKernelsWords) {
   EXPECT_TRUE(mode == "always" || mode == "madvise" || mode == "never" || mode.empty()) << mode;
 }
 
+TEST(CpuInfoTest, ATestBufferGetsHugePagesOnlyWhereTheyAreOn) {
+  constexpr uint64_t kBytes = uint64_t{8} << 20;
+  const uint64_t got = huge_page_bytes_of_test(kBytes);
+  EXPECT_LE(got, kBytes);
+  EXPECT_EQ(got % (uint64_t{2} << 20), 0u);
+  if (transparent_huge_pages() == "never") {
+    EXPECT_EQ(got, 0u);
+  }
+}
+
 TEST(CpuInfoTest, CpuHasAName) { EXPECT_FALSE(cpu_name().empty()); }
 
 }  // namespace

@@ -2,9 +2,13 @@
 #include "core/thread_team.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <memory>
 #include <numeric>
+
+#include "core/cpu_info.h"
 
 namespace qwin {
 
@@ -76,6 +80,28 @@ TEST_P(ThreadTeamTest, EndsWhetherOrNotItWasUsed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ThreadTeamTest, testing::Range(1, 9));
+
+// The processors that member 1 of a team of two may run on.
+std::vector<int> processors_of_member_1(std::vector<int> cores) {
+  ThreadTeam team(2, std::move(cores));
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  team.run([&](int member) {
+    if (member == 1) pthread_getaffinity_np(pthread_self(), sizeof(set), &set);
+  });
+  std::vector<int> found;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) found.push_back(cpu);
+  }
+  return found;
+}
+
+TEST(ThreadTeamPinTest, OnlyATeamThatTakesEveryCoreIsPinned) {
+  const std::vector<int> cpus = cpu_topology().cpus;
+  EXPECT_EQ(processors_of_member_1({cpus.front(), cpus.back()}), std::vector<int>{cpus.back()});
+  EXPECT_EQ(processors_of_member_1({cpus.front(), cpus.back(), cpus.front()}), cpus);
+  EXPECT_EQ(processors_of_member_1({}), cpus);
+}
 
 TEST(ThreadTeamSizeTest, FewerThanOneThreadIsOne) {
   EXPECT_EQ(ThreadTeam(0, {}).size(), 1);

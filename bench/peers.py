@@ -1,76 +1,123 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Times qwin and llama.cpp side by side: same file, same threads, alternating, median of the rounds.
+"""Times qwin and its peers side by side: same file, prompt and threads, alternating, median of the rounds.
 
-usage: peers.py MODEL.gguf --llama-bench PATH [--qwin PATH] [--threads 2] [--rounds 3] [--prompt 512] [--new 64] [--depth 0 ...]
+usage: peers.py MODEL.gguf --out FOLDER [--prompt 512] [--new 64] [--depth 0 ...] [--rounds 3] [--threads 2] and the peers
 
-llama-bench comes with llama.cpp. Prints a Markdown table of tokens a second: reading `prompt` tokens, and writing `new`
-tokens after `depth` tokens of context.
+Writes FOLDER/peers.md, peers.json and peers.svg, and prints the table. Every peer is optional; bench/README.md says how to
+get each. A peer that is not given, or cannot take the file, is named with the reason.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
+import sys
+from pathlib import Path
+
+import peer_report
+from peer_engines import Absent, Driver, LlamaBench, Qwin
+
+# One token of every Qwen vocabulary.
+WORD = " the"
+
+# Option, name in the tables, script, environment.
+PYTHON_PEERS = [
+    ("llama_cpp_python", "llama-cpp-python", "llama_cpp_python.py", {}),
+    ("ik_llama_cpp_python", "ik_llama.cpp", "ik_llama_cpp_python.py", {}),
+    ("openvino", "OpenVINO GenAI", "openvino_genai.py", {}),
+    ("transformers", "transformers bf16", "transformers_torch.py", {"TORCH_TYPE": "bfloat16"}),
+    ("transformers_f32", "transformers f32", "transformers_torch.py", {"TORCH_TYPE": "float32"}),
+]
 
 
-def run(command, text=""):
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--prompt", type=int, nargs="*", default=[512])
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--depth", type=int, nargs="*", default=[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--qwin", default="build/release/qwin")
+    parser.add_argument("--llama-bench", help="llama.cpp's llama-bench")
+    for option, name, _, _ in PYTHON_PEERS:
+        parser.add_argument("--" + option.replace("_", "-"), metavar="PYTHON", help=f"a Python that has {name}")
+    args = parser.parse_args()
+    if args.rounds < 3:
+        parser.error("--rounds must be at least 3")
+    return args
 
 
-def qwin_timings(args, prompt_tokens, new_tokens):
-    # " the" is one token of every Qwen vocabulary.
-    command = [args.qwin, "run", args.model, "--raw", "--json", "--temperature", "0", "--repetition-penalty", "1", "--ignore-eos",
-               "--threads", str(args.threads), "--max-tokens", str(new_tokens)]
-    result = json.loads(run(command, " the" * prompt_tokens))
-    assert result["prompt_tokens"] == prompt_tokens, result["prompt_tokens"]
-    return result["timings"]
+def open_peers(args, context):
+    """The engines that are here, and {name: why not} of the others."""
+    engines, absent = [Qwin(args.qwin, args.model, args.threads, WORD)], {}
+    if args.llama_bench:
+        engines.append(LlamaBench(args.llama_bench, args.model, args.threads))
+    else:
+        absent["llama.cpp"] = "not given; see bench/README.md for --llama-bench"
+    for option, name, script, environment in PYTHON_PEERS:
+        python = getattr(args, option)
+        if not python:
+            absent[name] = f"not given; see bench/README.md for --{option.replace('_', '-')}"
+            continue
+        try:
+            engines.append(Driver(name, script, python, args.model, args.threads, context, environment))
+        except (Absent, OSError) as why:
+            absent[name] = str(why)
+    return engines, absent
 
 
-def qwin_prefill(args):
-    return qwin_timings(args, args.prompt, 1)["prefill_tokens_per_second"]
+def status(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def qwin_decode(args, depth):
-    return qwin_timings(args, max(depth, 1), args.new + 1)["decode_tokens_per_second"]
+def measure(engines, absent, tests, rounds):
+    """{test: {engine: [tokens/s of each round]}}; an engine that fails is dropped and named as absent."""
+    samples = {name: {} for name, _, _ in tests}
+    for round_number in range(rounds):
+        for name, prompt, new in tests:
+            for engine in [e for e in engines if e.name not in absent]:
+                status(f"round {round_number + 1}: {name}, {engine.name}")
+                try:
+                    samples[name].setdefault(engine.name, []).append(engine.measure(prompt, new))
+                except Absent as why:
+                    absent[engine.name] = str(why)
+    status("")
+    return {name: {e: v for e, v in values.items() if e not in absent} for name, values in samples.items()}
 
 
-def llama(args, options):
-    command = [args.llama_bench, "-m", args.model, "-t", str(args.threads), "-r", "1", "-o", "json", *map(str, options)]
-    return json.loads(run(command))[0]["avg_ts"]
-
-
-def llama_prefill(args):
-    return llama(args, ["-p", args.prompt, "-n", 0])
-
-
-def llama_decode(args, depth):
-    return llama(args, ["-p", 0, "-n", args.new, "-d", depth])
+def machine(args):
+    roofline = json.loads(subprocess.check_output([args.qwin, "bench", "--roofline", "--json", "--threads", str(args.threads)]))
+    return {**roofline["machine"], **roofline["limits"], "model": os.path.basename(args.model), "rounds": args.rounds}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--qwin", default="build/release/qwin")
-    parser.add_argument("--llama-bench", required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--new", type=int, default=64)
-    parser.add_argument("--depth", type=int, nargs="*", default=[0])
-    args = parser.parse_args()
-
-    tests = [(f"prefill {args.prompt}", qwin_prefill, llama_prefill)]
-    for depth in args.depth:
-        tests.append((f"decode {args.new} at depth {depth}", lambda a, d=depth: qwin_decode(a, d), lambda a, d=depth: llama_decode(a, d)))
-    print("| test | qwin | llama.cpp | ratio | spread of qwin, llama.cpp |")
-    print("|---|---|---|---|---|")
-    for name, ours, theirs in tests:
-        pairs = [(ours(args), theirs(args)) for _ in range(args.rounds)]
-        mine, other = ([p[i] for p in pairs] for i in (0, 1))
-        spreads = ", ".join(f"{min(v):.1f} … {max(v):.1f}" for v in (mine, other))
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"| {name} | {statistics.median(mine):.1f} | {statistics.median(other):.1f} | {ratio:.2f} | {spreads} |", flush=True)
+    args = parse_arguments()
+    ids = json.loads(subprocess.check_output([args.qwin, "tokenize", args.model, "--json"], input=WORD.encode()))["token_ids"]
+    tests = [(f"prefill {n}", ids * n, 0) for n in args.prompt]
+    tests += [(f"decode {args.new} at depth {d}", ids * max(d, 1), args.new) for d in args.depth]
+    context = max(len(prompt) + new for _, prompt, new in tests) + 8
+    engines, absent = open_peers(args, context)
+    try:
+        samples = measure(engines, absent, tests, args.rounds)
+    finally:
+        for engine in engines:
+            engine.close()
+    results = {
+        test: {e: {"median": statistics.median(v), "low": min(v), "high": max(v)} for e, v in values.items()}
+        for test, values in samples.items()
+    }
+    report = {"machine": machine(args), "tests": results, "absent": absent}
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "peers.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "peers.md").write_text(peer_report.markdown(report))
+    (out / "peers.svg").write_text(peer_report.svg(report))
+    print(peer_report.markdown(report), end="")
 
 
 if __name__ == "__main__":

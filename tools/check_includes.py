@@ -25,7 +25,7 @@ ARROWS = {
     "model": ["core", "io", "quant", "ops"],
     "sampling": ["core"],
     "runner": ["core", "io", "model", "ops", "kv_store"],
-    "bench": ["core", "io", "kernels", "ops", "kv_cache", "model", "runner"],
+    "bench": ["core", "io", "tokenizer", "kernels", "ops", "kv_cache", "model", "runner"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "ops", "model", "runner"],
     "eval": ["sampling", "engine"],
     "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "hub"],

@@ -3,12 +3,15 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "bench/model_bench.h"
+#include "bench/tokenizer_bench.h"
 #include "cli/engine_options.h"
 #include "cli/progress_bar.h"
+#include "cli/text_file.h"
 #include "core/cpu_info.h"
 #include "hub/model_store.h"
 #include "io/json.h"
@@ -20,6 +23,12 @@ struct BenchOptions {
   ModelOptions model;
   BenchPlan plan{.prompts = {512, 4096}, .depths = {0, 8192}, .batches = {1, 8, 16}, .new_tokens = 64, .rounds = 3};
   bool roofline = false;
+  std::vector<std::string> texts;  // for the tokenizer
+};
+
+struct TextResult {
+  std::string file;
+  TokenizerBenchResult result;
 };
 
 KvType kv_type_of(const std::string& name) {
@@ -55,16 +64,38 @@ Json result_json(const BenchResult& r) {
           {"limit", r.bound_by_memory ? "read_gb_s" : "int8_gmacs"}};
 }
 
-void print_json(const BenchReport& report, CpuIsa isa, int threads) {
+Json text_json(const TextResult& text) {
+  const TokenizerBenchResult& r = text.result;
+  return {{"file", text.file},
+          {"bytes", r.bytes},
+          {"pieces", r.pieces},
+          {"tokens", r.tokens},
+          {"pretokenize_mb_s", r.pretokenize_mb_s},
+          {"encode_mb_s", r.encode_mb_s},
+          {"spread", r.encode_spread}};
+}
+
+void print_json(const BenchReport& report, const std::vector<TextResult>& texts, CpuIsa isa, int threads) {
   Json results = Json::array();
   for (const BenchResult& result : report.results) results.push_back(result_json(result));
-  const Json document{{"machine", {{"cpu", cpu_name()}, {"isa", cpu_isa_name(isa)}, {"threads", threads}}},
-                      {"limits",
-                       {{"int8_gmacs", report.limits.int8_gmacs},
-                        {"bf16_gmacs", report.limits.bf16_gmacs},
-                        {"read_gb_s", report.limits.read_gb_s}}},
-                      {"results", results}};
+  Json document{{"machine", {{"cpu", cpu_name()}, {"isa", cpu_isa_name(isa)}, {"threads", threads}}},
+                {"limits",
+                 {{"int8_gmacs", report.limits.int8_gmacs},
+                  {"bf16_gmacs", report.limits.bf16_gmacs},
+                  {"read_gb_s", report.limits.read_gb_s}}},
+                {"results", results}};
+  for (const TextResult& text : texts) document["tokenizer"].push_back(text_json(text));
   std::printf("%s\n", document.dump().c_str());
+}
+
+void print_texts(const std::vector<TextResult>& texts) {
+  std::printf("\ntext                         bytes   bytes a token   cut MB/s   encode MB/s  spread\n");
+  for (const TextResult& text : texts) {
+    const TokenizerBenchResult& r = text.result;
+    std::printf("%-22s %11llu %15.2f %10.1f %13.1f %5.1f %%\n", text.file.c_str(),
+                static_cast<unsigned long long>(r.bytes), static_cast<double>(r.bytes) / static_cast<double>(r.tokens),
+                r.pretokenize_mb_s, r.encode_mb_s, 100 * r.encode_spread);
+  }
 }
 
 void print_limits(const MachineLimits& limits, const LimitMeter& meter, CpuIsa isa, int threads) {
@@ -98,8 +129,21 @@ std::unique_ptr<ModelBench> load_model(const ModelFiles& files, const BenchOptio
   return bench;
 }
 
+std::vector<TextResult> measure_texts(const BenchOptions& options) {
+  if (options.texts.empty()) return {};
+  const auto tokenizer = Tokenizer::load(open_model_files(resolve_model(options.model.model)));
+  std::vector<TextResult> results;
+  for (const std::string& path : options.texts) {
+    const std::string text = read_text(path);
+    if (text.empty()) throw Error(ErrorCode::invalid_argument, path + " is empty");
+    results.push_back(
+        {std::filesystem::path(path).filename().string(), bench_tokenizer(*tokenizer, text, options.plan.rounds)});
+  }
+  return results;
+}
+
 BenchReport measure(const BenchOptions& options, const RunnerOptions& runner_options, LimitMeter& meter) {
-  if (options.roofline) return {meter.measure(), {}};
+  if (options.roofline || !options.texts.empty()) return {meter.measure(), {}};
   const ModelFiles files = open_model_files(resolve_model(options.model.model));
   const auto bench = load_model(files, options, runner_options);
   const StatusLine status;
@@ -124,11 +168,13 @@ void run_bench_command(BenchOptions options) {
       .cores = allowed_cores(),
       .kv_type = kv_type_of(options.model.kv_type),
   };
+  const std::vector<TextResult> texts = measure_texts(options);
   LimitMeter meter(runner_options.isa, runner_options.num_threads, runner_options.cores);
   const BenchReport report = measure(options, runner_options, meter);
-  if (options.model.json) return print_json(report, runner_options.isa, runner_options.num_threads);
+  if (options.model.json) return print_json(report, texts, runner_options.isa, runner_options.num_threads);
   print_limits(report.limits, meter, runner_options.isa, runner_options.num_threads);
   if (!report.results.empty()) print_results(report.results);
+  if (!texts.empty()) print_texts(texts);
 }
 
 }  // namespace
@@ -148,6 +194,8 @@ void register_bench(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20));
   add_option(*command, "--rounds", options->plan.rounds, "how often each test is measured")->check(CLI::Range(3, 1000));
   add_option(*command, "--seed", options->plan.seed, "seed of the token ids, which are random");
+  add_option(*command, "--tokenizer", options->texts, "text files: measure MODEL's tokenizer on each, and nothing else")
+      ->delimiter(',');
   add_switch(*command, "--roofline", options->roofline, "only the machine's limits, without a MODEL");
   command->callback([options] { run_bench_command(*options); });
 }

@@ -2,17 +2,14 @@
 // `qwin eval`: quality of a model against a text or against reference logits.
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "cli/engine_options.h"
 #include "cli/progress_bar.h"
+#include "cli/text_file.h"
 #include "eval/divergence.h"
 #include "eval/perplexity.h"
 #include "io/json.h"
-#include "tokenizer/unicode.h"
 
 namespace qwin {
 namespace {
@@ -23,15 +20,6 @@ struct EvalOptions {
   int64_t piece = 2048;
   bool skip_long_text = false;
 };
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) throw Error(ErrorCode::io, path + " cannot be read");
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!unicode::is_valid_utf8(text.view())) throw Error(ErrorCode::invalid_argument, path + " is not UTF-8");
-  return text.str();
-}
 
 Json divergence_json(const Divergence& d) {
   return {{"positions", d.positions}, {"mean_kl", d.mean_kl},   {"kl_p999", d.kl_p999},

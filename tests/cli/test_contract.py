@@ -367,6 +367,20 @@ def test_roofline_needs_no_model():
     assert report["results"] == [] and report["limits"]["int8_gmacs"] > 0
 
 
+def test_bench_of_the_tokenizer_reads_each_text(tmp_path):
+    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    texts[0].write_text("The keys, the file. " * 50)
+    texts[1].write_text("\u4f60\u597d " * 50)
+    report = as_json("bench", MODEL, "--tokenizer", ",".join(map(str, texts)), "--json")
+    assert report["results"] == [] and [t["file"] for t in report["tokenizer"]] == ["a.txt", "b.txt"]
+    for result, path in zip(report["tokenizer"], texts):
+        ids = as_json("tokenize", MODEL, "--json", text=path.read_text())["token_ids"]
+        assert result["bytes"] == path.stat().st_size and result["tokens"] == len(ids)
+        assert result["encode_mb_s"] > 0 and result["pretokenize_mb_s"] > 0
+    texts[0].write_bytes(b"\xff")
+    refused("bench", MODEL, "--tokenizer", texts[0], kind="invalid_argument")
+
+
 def test_bench_refuses_what_it_cannot_measure():
     for arguments in (["bench"], ["bench", MODEL, "--roofline"], ["bench", MODEL, "--rounds", "2"],
                       ["bench", MODEL, "-b", "0"], ["bench", MODEL, "-p", "x"], ["bench", MODEL],

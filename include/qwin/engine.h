@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine: a loaded model that reads prompts and writes answers.
+// The engine: a loaded model that answers many requests at once.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "qwin/error.h"
+#include "qwin/request.h"
 #include "qwin/sampling_params.h"
 
 namespace qwin {
@@ -21,10 +22,18 @@ enum class KvCacheType { f32, f16 };
 struct EngineOptions {
   int num_threads = 0;           // 0: the physical cores this process may use
   int64_t context_length = 0;    // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
-  int64_t window = 0;            // keys a query sees; 0: exact attention
+  int64_t window = 0;            // keys a token sees; 0: exact attention
   int64_t num_sink_tokens = 64;  // with a window: the first tokens, which are seen always
   KvCacheType kv_type = KvCacheType::f16;
   uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
+
+  int max_batch_size = 16;           // sequences that run at once
+  double batch_timeout_seconds = 0;  // how long an idle engine holds a first request so that others can join it
+  int max_queue_length = 256;        // requests that wait for a place; more are refused (queue_full)
+  double max_step_seconds = 0.15;    // prompts are read in pieces that keep a step below this; 0: as large as can be
+  bool prefix_cache = true;          // keep K and V of what was read and written for later requests that begin so
+  std::string cache_directory = {};  // where the prefix cache lives on across restarts; empty: nowhere
+  uint64_t cache_max_bytes = uint64_t{4} << 30;  // of files there
 };
 
 // What was loaded and how it will run; for the banner, `qwin show` and /health.
@@ -39,48 +48,31 @@ struct EngineInfo {
   uint64_t kv_bytes_per_token = 0;
   uint64_t kv_memory_bytes = 0;
   int num_threads = 0;
+  int max_batch_size = 0;
   int64_t context_length = 0, model_context_length = 0;
   int64_t window = 0, num_sink_tokens = 0;
   uint32_t vocab_size = 0;
   double load_seconds = 0;
 };
 
-struct TokenProbability {
-  int32_t token_id = 0;
-  float logprob = 0;  // natural logarithm, of the model's own distribution
+// Counts since the start, and what is going on now.
+struct EngineStats {
+  int requests_running = 0, requests_waiting = 0, requests_held = 0;
+  int64_t kv_pages_total = 0;
+  int64_t kv_pages_used = 0;    // held by running requests
+  int64_t kv_pages_cached = 0;  // held by the prefix cache alone; given up when space is needed
+  int64_t kv_page_size = 0;     // tokens
+  uint64_t requests_cancelled = 0, preemptions = 0;
+  uint64_t prompt_tokens = 0, generated_tokens = 0;
+  uint64_t prefix_cache_queried_tokens = 0, prefix_cache_hit_tokens = 0;
+  uint64_t prefix_cache_disk_bytes = 0, prefix_cache_write_errors = 0;
+  std::map<std::string, uint64_t> prefix_cache_rejected = {};  // files that were not as they should be, by reason
+  uint64_t steps = 0;
+  double waiting_seconds = 0;  // estimate: how long a request that comes now waits for a place
 };
 
-struct TokenLogprobInfo {
-  TokenProbability chosen;
-  std::vector<TokenProbability> top;  // best first
-};
-
-enum class FinishReason {
-  stop,       // an end-of-text token or a stop string
-  length,     // max_tokens or the context's end
-  cancelled,  // the callback asked for it
-};
-const char* finish_reason_name(FinishReason reason);
-
-struct GenerationTimings {
-  double ttft_ms = 0;                    // from the call to the first token
-  double prefill_tokens_per_second = 0;  // tokens read, without cached ones
-  double decode_tokens_per_second = 0;   // tokens after the first
-};
-
-struct GenerationResult {
-  std::string text;
-  std::vector<int32_t> token_ids;  // without the end-of-text token
-  int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;  // of the prompt, kept from the turn before
-  FinishReason finish_reason = FinishReason::stop;
-  bool context_full = false;               // `length` because the context ended
-  std::vector<TokenLogprobInfo> logprobs;  // [token_ids.size()] when asked for
-  GenerationTimings timings;
-};
-
-// Receives text as it becomes certain: whole characters, never part of a stop string. Called with no text between the
-// parts of a long prompt. Returns false to stop the answer.
+// Receives text as it becomes certain. Called with no text between the parts of a long prompt. Returns false to stop
+// the answer.
 using OnText = std::function<bool(std::string_view text)>;
 
 // Logits [vocab_size] of one position of a prompt, positions in order.
@@ -89,15 +81,9 @@ using OnLogits = std::function<void(int64_t position, std::span<const float> log
 // Called while loading with the bytes repacked so far and in all.
 using OnLoad = std::function<void(uint64_t done, uint64_t total)>;
 
-// One conversation's memory: the tokens read and written so far, with their K and V. A prompt that begins with the same
-// tokens reads only the rest. Belongs to the engine that made it, and must die before it.
-class Conversation {
- public:
-  virtual ~Conversation() = default;
-  virtual int64_t num_tokens() const = 0;
-};
-
-// Not thread-safe: one call at a time.
+// Thread-safe: every method may be called from any thread at any time. One thread of the engine's own runs the steps;
+// in each, all running requests go forward together. Results do not depend on what else is running. Destroying the
+// engine cancels what is left.
 class Engine {
  public:
   // `path` is a GGUF file or a directory. Throws Error: the class of the file's fault, or does_not_fit with the bytes
@@ -107,6 +93,7 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
+  virtual EngineStats stats() const = 0;
   // What the checkpoint asks for (generation_config.json), on top of the library's defaults.
   virtual SamplingParams default_sampling() const = 0;
 
@@ -119,12 +106,19 @@ class Engine {
   // A raw prompt as the model wants to see it (with its begin-of-text token, if it has one).
   virtual std::vector<int32_t> tokenize_prompt(std::string_view text) const = 0;
 
-  virtual std::unique_ptr<Conversation> new_conversation() = 0;
-  // Reads the prompt and writes an answer. Throws Error: invalid_argument, context_length_exceeded, numerical; the
-  // conversation is then as before or shorter, and usable.
-  virtual GenerationResult generate(Conversation& conversation, std::span<const int32_t> prompt,
-                                    const SamplingParams& params, const OnText& on_text = {}) = 0;
-  // The logits of every position. Throws Error: invalid_argument for an empty list or an id outside the vocabulary.
+  // Queues a request and returns at once. Throws Error: invalid_argument, context_length_exceeded, queue_full.
+  virtual RequestId submit(Request request, RequestEvents events) = 0;
+  // Ends a request wherever it is: queued, reading its prompt, writing. Its last event says `cancelled`. An id that has
+  // ended is no fault.
+  virtual void cancel(RequestId id) = 0;
+  // A held request keeps its memory and takes no part in steps: for a reader that is slower than the model.
+  virtual void hold(RequestId id, bool held) = 0;
+
+  // submit(), and wait for the end; `on_text` is called on the engine's thread. Throws what the request failed with:
+  // invalid_argument, context_length_exceeded, queue_full, timed_out, numerical.
+  GenerationResult generate(Request request, const OnText& on_text = {});
+  // The logits of every position, between the steps of others. Throws Error: invalid_argument for an empty list or an
+  // id outside the vocabulary, context_length_exceeded, does_not_fit.
   virtual void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) = 0;
 };
 

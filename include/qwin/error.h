@@ -28,6 +28,8 @@ enum class ErrorCode {
   // Faults of a request.
   invalid_argument,
   context_length_exceeded,
+  queue_full,  // too many requests wait already
+  timed_out,   // Request::timeout_seconds went by
   // Faults at run time.
   does_not_fit,  // a model too big for the memory; printed as "too_large"
   network,

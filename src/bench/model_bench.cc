@@ -72,10 +72,10 @@ ModelBench::ModelBench(const ModelFiles& files, const RunnerOptions& options, co
   work_ = model_work(config_, files, options.isa, shape.token_bytes());
   runner_ = std::make_unique<Runner>(config_, files, options, on_load);
   runner_->allocate_pages(static_cast<int32_t>(num_pages));
-  pool_ = std::make_unique<PagePool>(static_cast<int32_t>(num_pages));
+  int32_t next_page = 0;
   for (int64_t i = 0; i < length.sequences; ++i) {
-    sequences_.push_back(std::make_unique<PageTable>(*pool_, kPageSize));
-    QWIN_CHECK(sequences_.back()->reserve(i == 0 ? length.first : length.others));
+    sequences_.emplace_back(static_cast<size_t>(pages_for(i == 0 ? length.first : length.others)));
+    for (int32_t& page : sequences_.back()) page = next_page++;
   }
   std::mt19937_64 random(plan.seed);
   prompt_.resize(static_cast<size_t>(length.first));
@@ -83,7 +83,7 @@ ModelBench::ModelBench(const ModelFiles& files, const RunnerOptions& options, co
 }
 
 QueryRange ModelBench::range(size_t sequence, int64_t position, size_t first_row, size_t num_tokens) const {
-  return {.pages = sequences_[sequence]->pages().data(),
+  return {.pages = sequences_[sequence].data(),
           .first_position = position,
           .first_row = first_row,
           .num_tokens = num_tokens,
@@ -107,8 +107,7 @@ void ModelBench::fill(const std::function<void(int64_t, int64_t)>& on_tokens) {
   // The others get copies: their content does not matter to the time, but each reads pages of its own.
   for (size_t i = 1; i < sequences_.size(); ++i) {
     for (int64_t page = 0; page < pages_for(depth); ++page) {
-      runner_->copy_page(sequences_[0]->pages()[static_cast<size_t>(page)],
-                         sequences_[i]->pages()[static_cast<size_t>(page)]);
+      runner_->copy_page(sequences_[0][static_cast<size_t>(page)], sequences_[i][static_cast<size_t>(page)]);
     }
   }
 }

@@ -10,7 +10,6 @@
 
 #include "bench/machine_limits.h"
 #include "bench/step_work.h"
-#include "kv_cache/page_table.h"
 #include "runner/runner.h"
 
 namespace qwin {
@@ -75,10 +74,9 @@ class ModelBench {
   const ModelConfig config_;
   ModelWork work_;
   std::unique_ptr<Runner> runner_;
-  std::unique_ptr<PagePool> pool_;
-  std::vector<std::unique_ptr<PageTable>> sequences_;
-  std::vector<int32_t> prompt_;       // the random tokens, as many as the longest test needs
-  std::vector<int32_t> next_tokens_;  // [max batch]
+  std::vector<std::vector<int32_t>> sequences_;  // page ids of each
+  std::vector<int32_t> prompt_;                  // the random tokens, as many as the longest test needs
+  std::vector<int32_t> next_tokens_;             // [max batch]
   Batch batch_;
 };
 

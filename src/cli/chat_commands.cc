@@ -121,7 +121,7 @@ ChatAction load(ChatSession& session, const std::string& argument) {
 ChatAction stats(ChatSession& session, const std::string&) {
   const EngineInfo& info = session.info();
   const ChatTotals& totals = session.totals();
-  const int64_t tokens = session.tokens_in_memory();
+  const int64_t tokens = session.num_tokens();
   const auto number = [](int64_t value) { return std::to_string(value); };
   print_remark("model     " + info.model_name + ", kernels " + info.isa + ", " +
                count_text(static_cast<size_t>(info.num_threads), "thread"));

@@ -41,7 +41,6 @@ ChatMessage parse_message(const Json& message, size_t index) {
 
 ChatSession::ChatSession(Engine& engine, const RunOptions& options)
     : engine_(engine),
-      conversation_(engine.new_conversation()),
       raw_(options.raw),
       system_(options.system),
       params_(sampling_params(engine.default_sampling(), options)),
@@ -73,6 +72,7 @@ bool ChatSession::retry() {
 
 void ChatSession::clear() {
   messages_.clear();
+  num_tokens_ = 0;
   num_retries_ = 0;
 }
 
@@ -115,11 +115,12 @@ GenerationResult ChatSession::answer(const ChatPrompt& prompt, const OnText& on_
   if (num_retries_ > 0) params.seed = params.seed.value_or(0) + num_retries_;
   GenerationResult result;
   try {
-    result = engine_.generate(*conversation_, prompt.token_ids, params, on_text);
+    result = engine_.generate({.prompt = prompt.token_ids, .sampling = params}, on_text);
   } catch (const Error&) {
     undo();
     throw;
   }
+  num_tokens_ = result.prompt_tokens + static_cast<int64_t>(result.token_ids.size());
   ++totals_.answers;
   totals_.prompt_tokens += result.prompt_tokens;
   totals_.cached_tokens += result.cached_tokens;

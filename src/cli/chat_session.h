@@ -63,19 +63,20 @@ class ChatSession {
   const SamplingParams& default_params() const { return default_params_; }
   const EngineInfo& info() const { return engine_.info(); }
   const ChatTotals& totals() const { return totals_; }
-  int64_t tokens_in_memory() const { return conversation_->num_tokens(); }
+  // Of the chat as the model last saw it, its own answer included.
+  int64_t num_tokens() const { return num_tokens_; }
 
  private:
   std::vector<int32_t> tokenize() const;
   void forget_oldest_turn();
 
   Engine& engine_;
-  std::unique_ptr<Conversation> conversation_;
   bool raw_;
   std::string system_;
   std::vector<ChatMessage> messages_;
   SamplingParams params_, default_params_;
   uint64_t num_retries_ = 0;  // of the last question
+  int64_t num_tokens_ = 0;
   ChatTotals totals_;
 };
 

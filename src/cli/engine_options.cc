@@ -20,6 +20,9 @@ KvCacheType parse_kv_type(const std::string& name) {
   throw Error(ErrorCode::invalid_argument, "--kv-type " + name + " is unknown; use f16 or f32");
 }
 
+// With one reader at a time long steps cost nobody a wait, and short ones would cost speed; Ctrl-C still acts soon.
+constexpr double kMaxStepSeconds = 0.6;
+
 void check_range(const char* name, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return;
   throw Error(ErrorCode::invalid_argument, std::string(name) + " must be " + std::to_string(low) + " … " +
@@ -73,6 +76,8 @@ std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
       .window = options.window,
       .num_sink_tokens = options.num_sink_tokens,
       .kv_type = parse_kv_type(options.kv_type),
+      .max_batch_size = 1,
+      .max_step_seconds = kMaxStepSeconds,
   };
   ProgressBar bar("loading");
   auto engine = Engine::load(resolve_model(options.model), engine_options,

@@ -82,7 +82,6 @@ Json result_json(const GenerationResult& result, bool with_logprobs) {
 
 void answer_once(Engine& engine, const RunOptions& options, const std::string& prompt) {
   const SamplingParams params = sampling_params(engine.default_sampling(), options);
-  const auto conversation = engine.new_conversation();
   const std::vector<int32_t> ids = prompt_ids(engine, options, prompt);
   AnswerView view(AnswerView::stdout_style(), !options.raw && prompt_opens_reasoning(engine, ids));
   const auto print = [](const std::string& shown) {
@@ -94,7 +93,7 @@ void answer_once(Engine& engine, const RunOptions& options, const std::string& p
     return true;
   };
   const bool json = options.model.json;
-  const GenerationResult result = engine.generate(*conversation, ids, params, json ? OnText{} : stream);
+  const GenerationResult result = engine.generate({.prompt = ids, .sampling = params}, json ? OnText{} : stream);
   print(json ? result_json(result, params.logprobs >= 0).dump() + "\n" : view.finish());
   if (result.context_full)
     print_remark("(the context of " + std::to_string(engine.info().context_length) + " tokens is full)");

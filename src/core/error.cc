@@ -21,6 +21,8 @@ const char* error_code_name(ErrorCode code) {
     case ErrorCode::io: return "io";
     case ErrorCode::invalid_argument: return "invalid_argument";
     case ErrorCode::context_length_exceeded: return "context_length_exceeded";
+    case ErrorCode::queue_full: return "queue_full";
+    case ErrorCode::timed_out: return "timed_out";
     case ErrorCode::does_not_fit: return "too_large";
     case ErrorCode::network: return "network";
     case ErrorCode::checksum: return "checksum";
@@ -32,6 +34,8 @@ const char* error_code_name(ErrorCode code) {
 
 bool is_input_error(ErrorCode code) {
   switch (code) {
+    case ErrorCode::queue_full:
+    case ErrorCode::timed_out:
     case ErrorCode::does_not_fit:
     case ErrorCode::network:
     case ErrorCode::checksum:

@@ -15,20 +15,13 @@ namespace {
                                            " are available; use a smaller model, free memory, or lower --ctx");
 }
 
-uint64_t pages_for(int64_t tokens, const CapacityInput& input) {
-  const auto page_size = static_cast<uint64_t>(input.page_size);
-  return (static_cast<uint64_t>(tokens) + page_size - 1) / page_size;
-}
-
-// Pages with which a windowed conversation never ends: the sinks, the window and a step's tokens are held together, and
-// neither end of the window falls on a page's border.
-uint64_t window_pages(const CapacityInput& input, const EngineOptions& options) {
-  if (options.window == 0) return 0;
-  return pages_for(options.num_sink_tokens, input) + pages_for(options.window, input) +
-         pages_for(input.max_step_tokens, input) + 1;
-}
+int64_t pages_for(int64_t tokens, int64_t page_size) { return (tokens + page_size - 1) / page_size; }
 
 }  // namespace
+
+int64_t window_pages(int64_t window, int64_t num_sinks, int64_t page_size, int64_t max_step_tokens) {
+  return pages_for(num_sinks, page_size) + pages_for(window, page_size) + pages_for(max_step_tokens, page_size) + 1;
+}
 
 Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options) {
   if (options.context_length > input.model_context_length && options.window == 0) {
@@ -45,15 +38,21 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
   const uint64_t max_pages = std::min<uint64_t>(budget / input.page_bytes, std::numeric_limits<int32_t>::max());
 
   const int64_t wanted = options.context_length > 0 ? options.context_length : input.model_context_length;
-  // One page more than the tokens need: with a window, a page is given back only when its last token has left.
-  const uint64_t wanted_pages = pages_for(wanted, input) + 1;
-  const uint64_t least_pages = std::max(window_pages(input, options), options.context_length > 0 ? wanted_pages : 2);
+  // One page more than the tokens need: the end of a cached text is copied before more is written to it.
+  const auto wanted_pages = static_cast<uint64_t>(pages_for(wanted, input.page_size)) + 1;
+  const uint64_t for_window = options.window == 0
+                                  ? 0
+                                  : static_cast<uint64_t>(window_pages(options.window, options.num_sink_tokens,
+                                                                       input.page_size, input.max_step_tokens));
+  const uint64_t least_pages = std::max<uint64_t>(for_window, options.context_length > 0 ? wanted_pages : 2);
   if (least_pages > max_pages) {
     const int64_t tokens = options.window > 0 ? options.window : wanted;
     refuse((options.window > 0 ? "a window of " : "a context of ") + std::to_string(tokens) + " tokens",
            fixed + least_pages * input.page_bytes, fixed + budget);
   }
-  const uint64_t pages = std::min(std::max(wanted_pages, least_pages), max_pages);
+  // A whole batch of the longest texts is as much as can be used at once; what they leave is for the prefix cache.
+  const uint64_t most_pages = std::max(least_pages, wanted_pages * static_cast<uint64_t>(options.max_batch_size));
+  const uint64_t pages = std::min(most_pages, max_pages);
   return {
       .context_length = std::min<int64_t>(wanted, static_cast<int64_t>(pages - 1) * input.page_size),
       .num_pages = static_cast<int32_t>(pages),

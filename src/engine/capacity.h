@@ -26,6 +26,10 @@ struct Capacity {
   uint64_t kv_memory_bytes = 0;  // num_pages * page_bytes
 };
 
+// Pages with which a windowed sequence never ends: the sinks, the window and a step's tokens are held together, and
+// neither end of the window falls on a page's border.
+int64_t window_pages(int64_t window, int64_t num_sinks, int64_t page_size, int64_t max_step_tokens);
+
 // Throws Error(does_not_fit) with the needed and the available bytes, Error(invalid_argument) for a context_length
 // beyond the model's.
 Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options);

@@ -3,13 +3,17 @@
 #include "qwin/engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <future>
+#include <mutex>
 #include <optional>
 
 #include "chat/chat_template.h"
+#include "engine/batch_loop.h"
+#include "engine/cache_identity.h"
 #include "engine/capacity.h"
 #include "engine/generation.h"
-#include "engine/sequence.h"
 #include "runner/runner.h"
 #include "tokenizer/tokenizer.h"
 
@@ -42,20 +46,15 @@ class LocalEngine : public Engine {
   std::string detokenize(std::span<const int32_t> token_ids) const override { return tokenizer_->decode(token_ids); }
   std::vector<int32_t> tokenize_chat(std::string_view messages_json) const override;
   std::vector<int32_t> tokenize_prompt(std::string_view text) const override;
-  std::unique_ptr<Conversation> new_conversation() override {
-    return std::make_unique<Sequence>(*pool_, options_.window, options_.num_sink_tokens);
-  }
-  GenerationResult generate(Conversation& conversation, std::span<const int32_t> prompt, const SamplingParams& params,
-                            const OnText& on_text) override;
+  EngineStats stats() const override { return loop_->stats(); }
+  RequestId submit(Request request, RequestEvents events) override;
+  void cancel(RequestId id) override { loop_->cancel(id); }
+  void hold(RequestId id, bool held) override { loop_->hold(id, held); }
   void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) override;
 
  private:
   void check_prompt(std::span<const int32_t> prompt) const;
-  // Reads `token_ids` into the sequence in chunks; after each, `on_chunk(first position, count)` may ask for logits, and
-  // end the reading by returning false. True when everything was read.
-  template <typename F>
-  bool read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk);
-  bool context_full(int64_t num_tokens) const { return options_.window == 0 && num_tokens >= info_.context_length; }
+  CachePlan plan_for(const Request& request) const;
   void fill_info(const std::string& path, const RunnerOptions& runner_options);
 
   EngineOptions options_;
@@ -63,11 +62,13 @@ class LocalEngine : public Engine {
   ModelFiles files_;
   ModelConfig config_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  mutable std::optional<ChatTemplate>
-      chat_template_;  // loaded by the first chat: a model without one still continues text
+  // Loaded by the first chat: a model without one still continues text.
+  mutable std::mutex chat_template_mutex_;
+  mutable std::optional<ChatTemplate> chat_template_;
   std::vector<int32_t> eos_ids_;
+  int32_t num_pages_ = 0;
   std::unique_ptr<Runner> runner_;
-  std::unique_ptr<PagePool> pool_;
+  std::unique_ptr<BatchLoop> loop_;
 };
 
 KvType kernel_kv_type(KvCacheType type) { return type == KvCacheType::f32 ? KvType::f32 : KvType::f16; }
@@ -107,7 +108,27 @@ LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, 
   info_.kv_memory_bytes = capacity.kv_memory_bytes;
   runner_ = std::make_unique<Runner>(config_, files_, runner_options, on_load);
   runner_->allocate_pages(capacity.num_pages);
-  pool_ = std::make_unique<PagePool>(capacity.num_pages);
+  num_pages_ = capacity.num_pages;
+  std::unique_ptr<DiskArchive> archive;
+  if (!options.cache_directory.empty() && options.prefix_cache) {
+    archive = std::make_unique<DiskArchive>(DiskArchiveOptions{
+        .directory = options.cache_directory,
+        .max_bytes = options.cache_max_bytes,
+        .identity = cache_identity(config_, files_, shape, runner_options.isa == CpuIsa::float32 ? "float32" : "int8"),
+        .page_bytes = [runner = runner_.get()](int32_t page) { return runner->page(page); }});
+  }
+  loop_ =
+      std::make_unique<BatchLoop>(*runner_,
+                                  BatchLoopOptions{.scheduler = {.max_sequences = options.max_batch_size,
+                                                                 .max_step_tokens = kMaxBatchTokens,
+                                                                 .max_step_seconds = options.max_step_seconds,
+                                                                 .batch_timeout_seconds = options.batch_timeout_seconds,
+                                                                 .page_size = kPageSize,
+                                                                 .uses_prefix_cache = options.prefix_cache},
+                                                   .max_queue_length = options.max_queue_length,
+                                                   .context_length = capacity.context_length,
+                                                   .num_pages = capacity.num_pages},
+                                  std::move(archive));
   info_.isa = runner_->kernels_name();
   info_.load_seconds = seconds_since(start);
 }
@@ -128,6 +149,7 @@ void LocalEngine::fill_info(const std::string& path, const RunnerOptions& runner
   info_.activation_bytes = activation_memory_bytes(config_, kMaxBatchTokens, kMaxLogitRows);
   info_.kv_bytes_per_token = kv_shape(config_, runner_options.kv_type).token_bytes();
   info_.num_threads = runner_options.num_threads;
+  info_.max_batch_size = options_.max_batch_size;
   info_.model_context_length = config_.max_positions;
   info_.window = options_.window;
   info_.num_sink_tokens = options_.window > 0 ? options_.num_sink_tokens : 0;
@@ -144,7 +166,10 @@ SamplingParams LocalEngine::default_sampling() const {
 }
 
 std::vector<int32_t> LocalEngine::tokenize_chat(std::string_view messages_json) const {
-  if (!chat_template_) chat_template_.emplace(ChatTemplate::load(files_));
+  {
+    const std::lock_guard lock(chat_template_mutex_);
+    if (!chat_template_) chat_template_.emplace(ChatTemplate::load(files_));
+  }
   Json input = parse_json(messages_json, "messages", ErrorCode::invalid_argument);
   ChatInput chat;
   if (input.is_object()) {
@@ -175,97 +200,76 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
   }
 }
 
-template <typename F>
-bool LocalEngine::read(Sequence& sequence, std::span<const int32_t> token_ids, F&& on_chunk) {
-  Batch batch;
-  for (size_t begin = 0; begin < token_ids.size(); begin += kMaxBatchTokens) {
-    const size_t count = std::min(kMaxBatchTokens, token_ids.size() - begin);
-    if (!sequence.reserve(static_cast<int64_t>(count))) {
-      throw Error(ErrorCode::does_not_fit, "the KV memory is full; use a smaller --window or more memory");
-    }
-    const auto chunk = token_ids.subspan(begin, count);
-    batch.token_ids.assign(chunk.begin(), chunk.end());
-    batch.ranges.assign(1, sequence.next_range(0, count));
-    runner_->run(batch);
-    const bool go_on = on_chunk(begin, count);
-    sequence.append(chunk);
-    if (!go_on) return false;
-  }
-  return true;
-}
-
-GenerationResult LocalEngine::generate(Conversation& conversation, std::span<const int32_t> prompt,
-                                       const SamplingParams& params, const OnText& on_text) {
-  const Clock::time_point start = Clock::now();
-  check_prompt(prompt);
-  params.validate_token_ids(config_.vocab_size);
-  if (context_full(static_cast<int64_t>(prompt.size()))) {
-    throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(prompt.size()) +
+CachePlan LocalEngine::plan_for(const Request& request) const {
+  const int64_t window = request.window.value_or(options_.window);
+  if (window < 0) throw Error(ErrorCode::invalid_argument, "window must be 0 or more, not " + std::to_string(window));
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (window == 0 && length >= info_.context_length) {
+    throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(length) +
                                                         " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
   }
-  auto& sequence = dynamic_cast<Sequence&>(conversation);
-  Generation generation(tokenizer_, eos_ids_, params, prompt, on_text);
-  GenerationResult& result = generation.result();
-  result.cached_tokens = sequence.keep_prefix(prompt);
+  if (window == 0) return {.salt = request.cache_salt};
+  const int64_t pages = window_pages(window, options_.num_sink_tokens, kPageSize, kMaxBatchTokens);
+  if (pages > num_pages_) {
+    throw Error(ErrorCode::invalid_argument, "window of " + std::to_string(window) + " tokens needs " +
+                                                 std::to_string(pages) + " pages of KV memory, there are " +
+                                                 std::to_string(num_pages_));
+  }
+  return {.salt = request.cache_salt, .window = window, .num_sinks = options_.num_sink_tokens};
+}
 
-  std::vector<float> row(config_.vocab_size);
-  const auto last_logits = [&](size_t, size_t count) {
-    const int32_t last = static_cast<int32_t>(count) - 1;
-    const Matrix logits = runner_->logits({&last, 1});
-    std::copy_n(logits.data, config_.vocab_size, row.data());
-    return true;
-  };
-  const auto unread = prompt.subspan(static_cast<size_t>(result.cached_tokens));
-  const bool whole = read(sequence, unread, [&](size_t begin, size_t count) {
-    return begin + count == unread.size() ? last_logits(begin, count) : generation.is_wanted();
-  });
-  if (!whole) {
-    generation.end(FinishReason::cancelled);
-    return std::move(result);
-  }
-  double first_token_seconds = 0;
-  while (true) {
-    const std::optional<int32_t> token = generation.take(row);
-    if (first_token_seconds == 0) first_token_seconds = seconds_since(start);
-    if (!token) break;
-    if (context_full(sequence.num_tokens() + 1)) {
-      result.context_full = true;
-      generation.end(FinishReason::length);
-      break;
-    }
-    read(sequence, {&*token, 1}, last_logits);
-  }
-  const double total_seconds = seconds_since(start);
-  result.timings.ttft_ms = first_token_seconds * 1e3;
-  result.timings.prefill_tokens_per_second = static_cast<double>(unread.size()) / first_token_seconds;
-  const size_t steps = generation.num_steps();
-  if (steps > 1)
-    result.timings.decode_tokens_per_second = static_cast<double>(steps - 1) / (total_seconds - first_token_seconds);
-  return std::move(result);
+RequestId LocalEngine::submit(Request request, RequestEvents events) {
+  check_prompt(request.prompt);
+  request.sampling.validate_token_ids(config_.vocab_size);
+  const CachePlan plan = plan_for(request);
+  auto generation = std::make_unique<Generation>(tokenizer_, eos_ids_, request.sampling, request.prompt);
+  return loop_->submit(std::move(request), plan, std::move(generation), std::move(events));
 }
 
 void LocalEngine::prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) {
   check_prompt(token_ids);
+  Request request{.prompt = {token_ids.begin(), token_ids.end()}};
   if (options_.window == 0 && static_cast<int64_t>(token_ids.size()) > info_.context_length) {
     throw Error(ErrorCode::context_length_exceeded, std::to_string(token_ids.size()) + " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
   }
-  Sequence sequence(*pool_, options_.window, options_.num_sink_tokens);
-  read(sequence, token_ids, [&](size_t begin, size_t count) {
-    for (size_t first = 0; first < count; first += kMaxLogitRows) {
-      int32_t rows[kMaxLogitRows];
-      const size_t num_rows = std::min(kMaxLogitRows, count - first);
-      for (size_t i = 0; i < num_rows; ++i) rows[i] = static_cast<int32_t>(first + i);
-      const Matrix logits = runner_->logits({rows, num_rows});
-      for (size_t i = 0; i < num_rows; ++i)
-        on_logits(static_cast<int64_t>(begin + first + i), {logits.row(i), config_.vocab_size});
+  std::promise<void> done;
+  RequestEvents events{.on_end = [&](const GenerationResult& result, const std::exception_ptr& error) {
+    if (error) return done.set_exception(error);
+    if (result.finish_reason == FinishReason::cancelled) {
+      return done.set_exception(std::make_exception_ptr(Error(ErrorCode::cancelled, "the engine is closing")));
     }
-    return true;
-  });
+    done.set_value();
+  }};
+  const CachePlan plan{.window = options_.window, .num_sinks = options_.window > 0 ? options_.num_sink_tokens : 0};
+  loop_->submit(std::move(request), plan, nullptr, std::move(events), on_logits);
+  done.get_future().get();
 }
 
 }  // namespace
+
+GenerationResult Engine::generate(Request request, const OnText& on_text) {
+  std::promise<GenerationResult> done;
+  // The first texts may come before submit() has told the id.
+  std::atomic<bool> is_unwanted = false;
+  std::promise<RequestId> submitted;
+  RequestEvents events;
+  events.on_output = [&](const Output& output) {
+    if (is_unwanted || !on_text || on_text(output.text)) return;
+    is_unwanted = true;
+    cancel(submitted.get_future().get());
+  };
+  events.on_end = [&](GenerationResult result, const std::exception_ptr& error) {
+    if (error) {
+      done.set_exception(error);
+    } else {
+      done.set_value(std::move(result));
+    }
+  };
+  submitted.set_value(submit(std::move(request), std::move(events)));
+  return done.get_future().get();
+}
 
 std::unique_ptr<Engine> Engine::load(const std::string& path, const EngineOptions& options, const OnLoad& on_load) {
   return std::make_unique<LocalEngine>(path, options, on_load);

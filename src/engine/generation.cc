@@ -2,6 +2,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace qwin {
 
@@ -19,14 +20,13 @@ TokenLogprobInfo to_info(const TokenLogprobs& logprobs) {
 }  // namespace
 
 Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
-                       const SamplingParams& params, std::span<const int32_t> prompt, const OnText& on_text)
+                       const SamplingParams& params, std::span<const int32_t> prompt)
     : tokenizer_(std::move(tokenizer)),
       eos_ids_(eos_ids.begin(), eos_ids.end()),
       params_(params),
       sampler_(params, tokenizer_->num_ids(), kDefaultSeed, eos_ids_),
       detokenizer_(tokenizer_),
-      stop_matcher_(params.stop),
-      on_text_(on_text) {
+      stop_matcher_(params.stop) {
   sampler_.accept_prompt(prompt);
   result_.prompt_tokens = static_cast<int64_t>(prompt.size());
 }
@@ -38,17 +38,21 @@ bool Generation::ends(int32_t token) const {
 
 std::optional<int32_t> Generation::take(std::span<float> logits) {
   const int32_t token = sampler_.sample(logits);
-  ++num_steps_;
   if (ends(token)) {
     end(FinishReason::stop);
     return std::nullopt;
   }
   sampler_.accept(token);
   result_.token_ids.push_back(token);
-  if (params_.logprobs >= 0) result_.logprobs.push_back(to_info(sampler_.logprobs()));
+  output_.token_ids.push_back(token);
+  if (params_.logprobs >= 0) {
+    result_.logprobs.push_back(to_info(sampler_.logprobs()));
+    output_.logprobs.push_back(result_.logprobs.back());
+  }
   emit(stop_matcher_.feed(detokenizer_.push(token)));
-  if (cancelled_ || stop_matcher_.stopped()) {
-    result_.finish_reason = cancelled_ ? FinishReason::cancelled : FinishReason::stop;
+  if (stop_matcher_.stopped()) {
+    result_.stop_string = stop_matcher_.matched_stop();
+    result_.finish_reason = FinishReason::stop;
     return std::nullopt;
   }
   if (static_cast<int64_t>(result_.token_ids.size()) >= params_.max_tokens) {
@@ -65,9 +69,10 @@ void Generation::end(FinishReason reason) {
 }
 
 void Generation::emit(const std::string& text) {
-  if (text.empty()) return;
   result_.text += text;
-  if (on_text_ && !on_text_(text)) cancelled_ = true;
+  output_.text += text;
 }
+
+Output Generation::take_output() { return std::exchange(output_, {}); }
 
 }  // namespace qwin

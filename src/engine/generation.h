@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "qwin/engine.h"
+#include "qwin/request.h"
 #include "sampling/sampler.h"
 #include "sampling/stop_matcher.h"
 #include "tokenizer/detokenizer.h"
@@ -17,18 +17,17 @@ namespace qwin {
 class Generation {
  public:
   Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const SamplingParams& params,
-             std::span<const int32_t> prompt, const OnText& on_text);
+             std::span<const int32_t> prompt);
 
-  // Chooses a token from the logits (which it modifies), streams its text, and returns it, to be run next; nullopt when
-  // the answer has ended. Throws Error(numerical).
+  // Chooses a token from the logits (which it modifies) and returns it, to be run next; nullopt when the answer has
+  // ended. Throws Error(numerical).
   std::optional<int32_t> take(std::span<float> logits);
   // Ends the answer from outside; text held back is released.
   void end(FinishReason reason);
-  // Asks the callback, with no text, whether to go on: while a long prompt is read.
-  bool is_wanted() const { return !on_text_ || on_text_({}); }
 
   GenerationResult& result() { return result_; }
-  size_t num_steps() const { return num_steps_; }
+  // What has come since the last call.
+  Output take_output();
 
  private:
   bool ends(int32_t token) const;
@@ -40,10 +39,8 @@ class Generation {
   Sampler sampler_;
   Detokenizer detokenizer_;
   StopMatcher stop_matcher_;
-  const OnText& on_text_;
   GenerationResult result_;
-  size_t num_steps_ = 0;
-  bool cancelled_ = false;
+  Output output_;
 };
 
 }  // namespace qwin

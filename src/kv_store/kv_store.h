@@ -2,8 +2,9 @@
 // The bytes of the KV pages: page p holds, for every layer and KV head, 64 tokens of K and V (kernels/cpu_kernels.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <span>
 
 #include "core/buffer.h"
 #include "ops/attention.h"
@@ -36,10 +37,9 @@ class KvStore {
             shape_.num_kv_heads,
             shape_.head_dim};
   }
-  void copy_page(int32_t from, int32_t to) {
-    const size_t bytes = shape_.page_bytes();
-    std::memcpy(memory_.data() + static_cast<size_t>(to) * bytes, memory_.data() + static_cast<size_t>(from) * bytes,
-                bytes);
+  // All layers of one page.
+  std::span<std::byte> page(int32_t id) const {
+    return {memory_.data() + static_cast<size_t>(id) * shape_.page_bytes(), shape_.page_bytes()};
   }
   const KvShape& shape() const { return shape_; }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runner/runner.h"
 
+#include <cstring>
+
 #include "core/check.h"
 
 namespace qwin {
@@ -20,6 +22,10 @@ void Runner::allocate_pages(int32_t num_pages) {
   QWIN_CHECK(store_ == nullptr);
   store_ = std::make_unique<KvStore>(kv_shape_, num_pages);
   for (int i = 0; i < kv_shape_.num_layers; ++i) kv_layers_.push_back(store_->layer(i));
+}
+
+void Runner::copy_page(int32_t from, int32_t to) {
+  std::memcpy(page(to).data(), page(from).data(), kv_shape_.page_bytes());
 }
 
 void Runner::run(const Batch& batch) {

@@ -37,9 +37,9 @@ class Runner {
   // Takes memory for the pages. Call once, before run().
   void allocate_pages(int32_t num_pages);
 
-  // Makes page `to` hold the K and V of page `from`. Requires: allocated pages, not the same.
-  void copy_page(int32_t from, int32_t to) { store_->copy_page(from, to); }
-
+  // K and V of one page, all layers.
+  std::span<std::byte> page(int32_t id) { return store_->page(id); }
+  void copy_page(int32_t from, int32_t to);
   // Requires: 1 … kMaxBatchTokens tokens.
   void run(const Batch& batch);
   // Logits [rows.size(), vocab_size] of rows of the last batch, at most kMaxLogitRows; valid until the next call.

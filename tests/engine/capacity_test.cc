@@ -25,10 +25,16 @@ Error error_of(const CapacityInput& input, const EngineOptions& options) {
 }
 
 TEST(CapacityTest, TakesTheModelsContextWhenItFits) {
-  const Capacity capacity = plan_capacity(kInput, {});
+  const Capacity capacity = plan_capacity(kInput, {.max_batch_size = 1});
   EXPECT_EQ(capacity.context_length, 1024);
   EXPECT_EQ(capacity.num_pages, 17);
   EXPECT_EQ(capacity.kv_memory_bytes, 1'700u);
+}
+
+TEST(CapacityTest, AWholeBatchOfLongTextsGetsPagesIfThereAreSo) {
+  EXPECT_EQ(plan_capacity(kInput, {.max_batch_size = 2}).num_pages, 34);
+  EXPECT_EQ(plan_capacity(kInput, {.max_batch_size = 16}).num_pages, 40) << "four fifths of what is left";
+  EXPECT_EQ(plan_capacity(kInput, {.max_batch_size = 16}).context_length, 1024);
 }
 
 TEST(CapacityTest, ShrinksTheContextToFourFifthsOfWhatIsLeft) {
@@ -41,7 +47,7 @@ TEST(CapacityTest, ShrinksTheContextToFourFifthsOfWhatIsLeft) {
 
 TEST(CapacityTest, AskedContextIsTakenOrRefusedNeverShrunk) {
   EXPECT_EQ(plan_capacity(kInput, {.context_length = 100}).context_length, 100);
-  EXPECT_EQ(plan_capacity(kInput, {.context_length = 100}).num_pages, 3);
+  EXPECT_EQ(plan_capacity(kInput, {.context_length = 100, .max_batch_size = 1}).num_pages, 3);
   CapacityInput input = kInput;
   input.memory.available_bytes = 6'000;
   const Error error = error_of(input, {.context_length = 1000});
@@ -57,10 +63,10 @@ TEST(CapacityTest, ContextBeyondTheModelsNeedsAWindow) {
 
 TEST(CapacityTest, WindowGetsThePagesWithWhichItGoesOnForEver) {
   // 2 pages of sinks, 16 of window, 4 of a step, 1 because neither end is aligned: more than the context's 17.
-  const Capacity capacity = plan_capacity(kInput, {.window = 1024, .num_sink_tokens = 70});
+  const Capacity capacity = plan_capacity(kInput, {.window = 1024, .num_sink_tokens = 70, .max_batch_size = 1});
   EXPECT_EQ(capacity.num_pages, 2 + 16 + 4 + 1);
   EXPECT_EQ(capacity.context_length, 1024);
-  EXPECT_EQ(plan_capacity(kInput, {.window = 64, .num_sink_tokens = 0}).num_pages, 17);
+  EXPECT_EQ(plan_capacity(kInput, {.window = 64, .num_sink_tokens = 0, .max_batch_size = 1}).num_pages, 17);
   const Error error = error_of(kInput, {.window = 10'000});
   EXPECT_EQ(error.code(), ErrorCode::does_not_fit);
   EXPECT_NE(std::string(error.what()).find("window of 10000"), std::string::npos) << error.what();

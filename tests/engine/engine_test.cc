@@ -33,8 +33,9 @@ void expect_same_answer(const GenerationResult& a, const GenerationResult& b) {
   }
 }
 
-GenerationResult answer_fresh(Engine& engine, std::span<const int32_t> prompt, const SamplingParams& params) {
-  return engine.generate(*engine.new_conversation(), prompt, params);
+GenerationResult answer(Engine& engine, std::span<const int32_t> prompt, const SamplingParams& params,
+                        const OnText& on_text = {}) {
+  return engine.generate({.prompt = {prompt.begin(), prompt.end()}, .sampling = params}, on_text);
 }
 
 const SamplingParams kGreedy{.max_tokens = 12, .ignore_eos = true, .logprobs = 5};
@@ -42,16 +43,16 @@ const SamplingParams kGreedy{.max_tokens = 12, .ignore_eos = true, .logprobs = 5
 class EngineTest : public testing::TestWithParam<const char*> {};
 
 // A prompt read at once, and the same one read in growing pieces, as turns of a chat: every logprob bit for bit.
-TEST_P(EngineTest, KeptPrefixGivesTheAnswerOfAFreshRun) {
-  const auto engine = load_tiny(GetParam(), detect_cpu_isa()), other = load_tiny(GetParam(), detect_cpu_isa());
+TEST_P(EngineTest, CachedPrefixGivesTheAnswerOfAFreshRun) {
+  const auto engine = load_tiny(GetParam(), detect_cpu_isa()),
+             other = load_tiny(GetParam(), detect_cpu_isa(), {.prefix_cache = false});
   const std::vector<int32_t> prompt = random_prompt(110, 1);
-  const auto conversation = engine->new_conversation();
   for (const size_t length : {1, 5, 20, 63, 64, 65, 100, 110, 70, 30}) {
     const std::span<const int32_t> part(prompt.data(), length);
-    const GenerationResult kept = engine->generate(*conversation, part, kGreedy);
+    const GenerationResult kept = answer(*engine, part, kGreedy);
     EXPECT_EQ(kept.prompt_tokens, static_cast<int64_t>(length));
     EXPECT_LT(kept.cached_tokens, static_cast<int64_t>(length));
-    expect_same_answer(kept, answer_fresh(*other, part, kGreedy));
+    expect_same_answer(kept, answer(*other, part, kGreedy));
   }
 }
 
@@ -69,26 +70,25 @@ TEST_P(EngineTest, LogitsOfAPrefixDoNotDependOnWhatFollows) {
 TEST_P(EngineTest, DecodingEqualsReading) {
   const auto engine = load_tiny(GetParam(), detect_cpu_isa());
   std::vector<int32_t> prompt = random_prompt(50, 3);
-  const GenerationResult whole = answer_fresh(*engine, prompt, {.max_tokens = 40, .ignore_eos = true, .logprobs = 0});
+  const GenerationResult whole = answer(*engine, prompt, {.max_tokens = 40, .ignore_eos = true, .logprobs = 0});
   prompt.insert(prompt.end(), whole.token_ids.begin(), whole.token_ids.begin() + 30);
-  const GenerationResult rest = answer_fresh(*engine, prompt, {.max_tokens = 10, .ignore_eos = true, .logprobs = 0});
+  const GenerationResult rest = answer(*engine, prompt, {.max_tokens = 10, .ignore_eos = true, .logprobs = 0});
   for (size_t i = 0; i < 10; ++i) {
     EXPECT_EQ(rest.token_ids[i], whole.token_ids[30 + i]);
     EXPECT_EQ(rest.logprobs[i].chosen.logprob, whole.logprobs[30 + i].chosen.logprob);
   }
 }
 
-TEST_P(EngineTest, ConversationsDoNotDisturbEachOther) {
+TEST_P(EngineTest, ATextGoesOnWhereItsBeginningWasLeft) {
   const auto engine = load_tiny(GetParam(), detect_cpu_isa());
   const std::vector<int32_t> a = random_prompt(45, 4), b = random_prompt(40, 5);  // a page each, with the answers
-  const auto first = engine->new_conversation(), second = engine->new_conversation();
-  engine->generate(*first, a, kGreedy);
-  engine->generate(*second, b, kGreedy);
+  answer(*engine, a, kGreedy);
+  answer(*engine, b, kGreedy);
   std::vector<int32_t> longer = a;
   longer.push_back(7);
-  const GenerationResult again = engine->generate(*first, longer, kGreedy);
+  const GenerationResult again = answer(*engine, longer, kGreedy);
   EXPECT_EQ(again.cached_tokens, 45);
-  expect_same_answer(again, answer_fresh(*engine, longer, kGreedy));
+  expect_same_answer(again, answer(*engine, longer, kGreedy));
 }
 
 INSTANTIATE_TEST_SUITE_P(TinyModels, EngineTest,
@@ -98,9 +98,9 @@ INSTANTIATE_TEST_SUITE_P(TinyModels, EngineTest,
 // The window of the request: pages leave, the answer goes on past the context, and nothing depends on the chunks.
 class EngineWindowTest : public testing::Test {
  protected:
-  std::unique_ptr<Engine> load(int64_t window, int64_t sinks, uint64_t kv_memory = 0) {
+  std::unique_ptr<Engine> load(int64_t window, int64_t sinks, bool prefix_cache = true) {
     return load_tiny("qwen2_tied", detect_cpu_isa(),
-                     {.window = window, .num_sink_tokens = sinks, .kv_memory_bytes = kv_memory});
+                     {.window = window, .num_sink_tokens = sinks, .prefix_cache = prefix_cache});
   }
 };
 
@@ -123,23 +123,21 @@ TEST_F(EngineWindowTest, NarrowWindowForgets) {
 TEST_F(EngineWindowTest, ConversationGoesOnPastTheContext) {
   for (const auto& [window, sinks] : {std::pair{1, 0}, {70, 4}, {64, 64}, {128, 64}, {200, 130}}) {
     const auto windowed = load(window, sinks);
-    const GenerationResult result =
-        answer_fresh(*windowed, random_prompt(700, 7), {.max_tokens = 150, .ignore_eos = true});
+    const GenerationResult result = answer(*windowed, random_prompt(700, 7), {.max_tokens = 150, .ignore_eos = true});
     EXPECT_EQ(result.token_ids.size(), 150u) << "window " << window;
     EXPECT_EQ(result.finish_reason, FinishReason::length);
     EXPECT_FALSE(result.context_full);
   }
 }
 
-TEST_F(EngineWindowTest, KeptPrefixWithAWindowGivesTheAnswerOfAFreshRun) {
+TEST_F(EngineWindowTest, CachedPrefixWithAWindowGivesTheAnswerOfAFreshRun) {
   for (const auto& [window, sinks] : {std::pair{30, 4}, {64, 64}, {65, 0}, {100, 70}}) {
-    const auto engine = load(window, sinks), other = load(window, sinks);
+    const auto engine = load(window, sinks), other = load(window, sinks, false);
     const std::vector<int32_t> prompt = random_prompt(180, 8);
-    const auto conversation = engine->new_conversation();
     for (const size_t length : {40, 90, 130, 180, 175, 100, 30}) {
       const std::span<const int32_t> part(prompt.data(), length);
       SCOPED_TRACE(testing::Message() << "window " << window << ", sinks " << sinks << ", " << length << " tokens");
-      expect_same_answer(engine->generate(*conversation, part, kGreedy), answer_fresh(*other, part, kGreedy));
+      expect_same_answer(answer(*engine, part, kGreedy), answer(*other, part, kGreedy));
     }
   }
 }
@@ -147,7 +145,7 @@ TEST_F(EngineWindowTest, KeptPrefixWithAWindowGivesTheAnswerOfAFreshRun) {
 TEST(EngineContextTest, AnswerEndsWhereTheContextDoes) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa(), {.context_length = 40});
   EXPECT_EQ(engine->info().context_length, 40);
-  const GenerationResult result = answer_fresh(*engine, random_prompt(30, 9), {.max_tokens = 1000, .ignore_eos = true});
+  const GenerationResult result = answer(*engine, random_prompt(30, 9), {.max_tokens = 1000, .ignore_eos = true});
   EXPECT_EQ(result.finish_reason, FinishReason::length);
   EXPECT_TRUE(result.context_full);
   EXPECT_EQ(result.token_ids.size() + 30, 40u);
@@ -165,19 +163,17 @@ ErrorCode error_of(const std::function<void()>& call) {
 
 TEST(EngineContextTest, PromptsThatDoNotFitAreRefusedAndTheEngineGoesOn) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa(), {.context_length = 40});
-  const auto conversation = engine->new_conversation();
-  const GenerationResult before = engine->generate(*conversation, random_prompt(20, 10), kGreedy);
-  EXPECT_EQ(error_of([&] { engine->generate(*conversation, random_prompt(40, 10), kGreedy); }),
-            ErrorCode::context_length_exceeded);
+  const GenerationResult before = answer(*engine, random_prompt(20, 10), kGreedy);
+  EXPECT_EQ(error_of([&] { answer(*engine, random_prompt(40, 10), kGreedy); }), ErrorCode::context_length_exceeded);
   EXPECT_EQ(error_of([&] { logits_of(*engine, random_prompt(41, 10)); }), ErrorCode::context_length_exceeded);
   EXPECT_EQ(logits_of(*engine, random_prompt(40, 10)).size(), 40u * engine->info().vocab_size);
-  expect_same_answer(engine->generate(*conversation, random_prompt(20, 10), kGreedy), before);
+  expect_same_answer(answer(*engine, random_prompt(20, 10), kGreedy), before);
 }
 
 TEST(EngineContextTest, TokensOutsideTheVocabularyAreRefused) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
   for (const std::vector<int32_t>& ids : {std::vector<int32_t>{}, {320}, {5, -1}, {5, 2147483647, 3}}) {
-    EXPECT_EQ(error_of([&] { answer_fresh(*engine, ids, kGreedy); }), ErrorCode::invalid_argument);
+    EXPECT_EQ(error_of([&] { answer(*engine, ids, kGreedy); }), ErrorCode::invalid_argument);
     EXPECT_EQ(error_of([&] { logits_of(*engine, ids); }), ErrorCode::invalid_argument);
   }
   EXPECT_EQ(logits_of(*engine, std::vector<int32_t>{319}).size(), 320u) << "a padding row is a token of the model";
@@ -195,22 +191,22 @@ TEST(EngineSamplingTest, SameSeedSameAnswer) {
   const auto engine = load_tiny("qwen2_untied_bf16", detect_cpu_isa());
   const std::vector<int32_t> prompt = random_prompt(20, 11);
   SamplingParams params{.temperature = 1.5f, .max_tokens = 30, .ignore_eos = true, .logprobs = 0};
-  const GenerationResult unseeded = answer_fresh(*engine, prompt, params);
-  expect_same_answer(answer_fresh(*engine, prompt, params), unseeded);
+  const GenerationResult unseeded = answer(*engine, prompt, params);
+  expect_same_answer(answer(*engine, prompt, params), unseeded);
   params.seed = 1;
-  const GenerationResult one = answer_fresh(*engine, prompt, params);
-  expect_same_answer(answer_fresh(*engine, prompt, params), one);
+  const GenerationResult one = answer(*engine, prompt, params);
+  expect_same_answer(answer(*engine, prompt, params), one);
   params.seed = 2;
-  EXPECT_NE(answer_fresh(*engine, prompt, params).token_ids, one.token_ids);
+  EXPECT_NE(answer(*engine, prompt, params).token_ids, one.token_ids);
   // Another engine over the same file is the same machine.
   params.seed = 1;
-  expect_same_answer(answer_fresh(*load_tiny("qwen2_untied_bf16", detect_cpu_isa()), prompt, params), one);
+  expect_same_answer(answer(*load_tiny("qwen2_untied_bf16", detect_cpu_isa()), prompt, params), one);
 }
 
 TEST(EngineSamplingTest, PaddingRowsAreNeverSampled) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
   const GenerationResult result =
-      answer_fresh(*engine, random_prompt(10, 12), {.temperature = 100, .max_tokens = 100, .ignore_eos = true});
+      answer(*engine, random_prompt(10, 12), {.temperature = 100, .max_tokens = 100, .ignore_eos = true});
   for (const int32_t id : result.token_ids) EXPECT_LT(id, 303);
 }
 
@@ -218,19 +214,17 @@ TEST(EngineSamplingTest, TextArrivesInPiecesThatMakeTheWhole) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
   std::string streamed;
   const SamplingParams params{.temperature = 2, .seed = 3, .max_tokens = 60, .ignore_eos = true};
-  const GenerationResult result =
-      engine->generate(*engine->new_conversation(), random_prompt(10, 13), params, [&](std::string_view text) {
-        streamed += text;
-        return true;
-      });
+  const GenerationResult result = answer(*engine, random_prompt(10, 13), params, [&](std::string_view text) {
+    streamed += text;
+    return true;
+  });
   EXPECT_EQ(streamed, result.text);
 }
 
 TEST(EngineSamplingTest, CallbackEndsTheAnswer) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
-  const GenerationResult result =
-      engine->generate(*engine->new_conversation(), random_prompt(10, 14), {.max_tokens = 60, .ignore_eos = true},
-                       [](std::string_view) { return false; });
+  const GenerationResult result = answer(*engine, random_prompt(10, 14), {.max_tokens = 60, .ignore_eos = true},
+                                         [](std::string_view) { return false; });
   EXPECT_EQ(result.finish_reason, FinishReason::cancelled);
   EXPECT_LT(result.token_ids.size(), 60u);
 }

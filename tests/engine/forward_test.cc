@@ -75,9 +75,8 @@ TEST_P(ForwardTest, EveryRungGivesTheSameBits) {
 TEST_P(ForwardTest, GreedyContinuationIsTransformersOwn) {
   const auto engine = load_tiny(GetParam(), CpuIsa::float32, {.kv_type = KvCacheType::f32});
   for (const GoldenPrompt& prompt : golden_prompts(GetParam())) {
-    const auto conversation = engine->new_conversation();
     const GenerationResult result =
-        engine->generate(*conversation, prompt.token_ids, {.max_tokens = 16, .ignore_eos = true});
+        engine->generate({.prompt = prompt.token_ids, .sampling = {.max_tokens = 16, .ignore_eos = true}});
     ASSERT_EQ(result.token_ids.size(), 16u);
     for (size_t i = 0; i < 16; ++i) {
       if (prompt.greedy_margin[i] < 1e-3f) break;

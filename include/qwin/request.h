@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request to the engine, and what comes back while it runs and at its end.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "qwin/sampling_params.h"
+
+namespace qwin {
+
+struct Request {
+  std::vector<int32_t> prompt;
+  SamplingParams sampling = {};
+  std::optional<int64_t> window = {};  // keys a token sees; 0: exact attention; absent: as the engine was loaded
+  bool prompt_logprobs = false;        // of the prompt's tokens too, with sampling.logprobs alternatives each
+  std::string client = {};             // clients share the machine evenly
+  int priority = 0;                    // higher ones go first
+  std::string cache_salt = {};         // only requests with the same salt share what the prefix cache holds
+  double timeout_seconds = 0;          // from submit() to the end; 0: none
+};
+
+struct TokenProbability {
+  int32_t token_id = 0;
+  float logprob = 0;  // natural logarithm, of the model's own distribution
+};
+
+struct TokenLogprobInfo {
+  TokenProbability chosen;
+  std::vector<TokenProbability> top;  // best first
+};
+
+enum class FinishReason {
+  stop,       // an end-of-text token or a stop string
+  length,     // max_tokens or the context's end
+  cancelled,  // asked for by the caller
+};
+const char* finish_reason_name(FinishReason reason);
+
+// What one step brought. Text is certain: whole characters, never part of a stop string, so it may lag behind the
+// tokens.
+struct Output {
+  int64_t num_prompt_tokens_read = 0;           // of the prompt, cached ones included
+  std::string text = {};                        // new text; empty while the prompt is read
+  std::vector<int32_t> token_ids = {};          // new tokens
+  std::vector<TokenLogprobInfo> logprobs = {};  // [token_ids.size()] when asked for
+};
+
+struct GenerationTimings {
+  double queue_ms = 0;                   // from submit() until a place in the batch was free
+  double ttft_ms = 0;                    // from submit() to the first token
+  double prefill_tokens_per_second = 0;  // tokens read, without cached ones
+  double decode_tokens_per_second = 0;   // tokens after the first
+};
+
+struct GenerationResult {
+  std::string text;
+  std::vector<int32_t> token_ids;  // without the end-of-text token
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt, taken from the prefix cache
+  FinishReason finish_reason = FinishReason::stop;
+  bool context_full = false;                      // `length` because the context ended
+  std::string stop_string;                        // the stop string that ended the answer, if one did
+  std::vector<TokenLogprobInfo> logprobs;         // [token_ids.size()] when asked for
+  std::vector<TokenLogprobInfo> prompt_logprobs;  // [prompt_tokens - 1], of tokens 1 …, when asked for
+  GenerationTimings timings;
+};
+
+using RequestId = uint64_t;
+
+// Called on the engine's thread (on_end also on that of cancel()): they must be quick and must not throw. They may call
+// cancel() and hold(), but wait for nothing.
+struct RequestEvents {
+  std::function<void(const Output& output)> on_output = {};
+  // Once, last. `error` holds an Error when the request failed; the result is then what was there until it did.
+  std::function<void(GenerationResult result, std::exception_ptr error)> on_end = {};
+};
+
+}  // namespace qwin

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long a step takes, learnt from the steps so far: seconds = a + b tokens + c keys read. Recursive least squares
+// with forgetting, so that it follows a machine that others use too. It decides how prompts are cut, never what is
+// computed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace qwin {
+
+struct StepLoad {
+  int64_t tokens = 0;
+  double keys = 0;  // sum over the tokens of the keys each attends to
+
+  void add(int64_t first_position, int64_t count) {
+    tokens += count;
+    keys += static_cast<double>(count) * (static_cast<double>(first_position) + 0.5 * static_cast<double>(count + 1));
+  }
+};
+
+class CostModel {
+ public:
+  // Knows nothing at first; the caller grows its steps slowly.
+  CostModel();
+
+  double seconds(const StepLoad& load) const;
+  void observe(const StepLoad& load, double seconds);
+  // Twice the tokens of the largest step so far: beyond that, the fit would be a guess.
+  int64_t max_trusted_tokens() const { return 2 * most_tokens_; }
+
+ private:
+  using Vector = std::array<double, 3>;
+  static Vector features(const StepLoad& load);
+
+  Vector weights_{};  // of the features, none below 0
+  std::array<Vector, 3> covariance_{};
+  int64_t most_tokens_ = 32;
+};
+
+}  // namespace qwin

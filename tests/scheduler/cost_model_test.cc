@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scheduler/cost_model.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace qwin {
+namespace {
+
+StepLoad random_load(std::mt19937& random) {
+  StepLoad load;
+  load.add(static_cast<int64_t>(random() % 8000), 1 + static_cast<int64_t>(random() % 100));
+  return load;
+}
+
+double truth(const StepLoad& load, double slowness) {
+  return slowness * (0.03 + 0.002 * static_cast<double>(load.tokens) + 2e-7 * load.keys);
+}
+
+TEST(CostModelTest, LearnsALinearMachineAndFollowsItWhenItSlowsDown) {
+  std::mt19937 random(1);
+  CostModel model;
+  for (const double slowness : {1.0, 2.5}) {
+    for (int i = 0; i < 400; ++i) {
+      const StepLoad load = random_load(random);
+      model.observe(load, truth(load, slowness) * (0.95 + 0.1 * static_cast<double>(random() % 1000) / 1000));
+    }
+    for (int i = 0; i < 50; ++i) {
+      const StepLoad load = random_load(random);
+      EXPECT_NEAR(model.seconds(load) / truth(load, slowness), 1, 0.1);
+    }
+  }
+}
+
+TEST(CostModelTest, StepsThatAreAllAlikeDoNotSpoilIt) {
+  CostModel model;
+  StepLoad decode;
+  decode.add(100, 1);
+  for (int i = 0; i < 100000; ++i) model.observe(decode, 0.03);
+  EXPECT_NEAR(model.seconds(decode), 0.03, 0.001);
+  StepLoad prompt;
+  prompt.add(0, 256);
+  for (int i = 0; i < 20; ++i) model.observe(prompt, 0.5);
+  EXPECT_NEAR(model.seconds(prompt), 0.5, 0.05);
+}
+
+TEST(CostModelTest, AStoppedProcessTeachesItLittle) {
+  CostModel model;
+  StepLoad decode;
+  decode.add(100, 1);
+  for (int i = 0; i < 100; ++i) model.observe(decode, 0.03);
+  model.observe(decode, 60);
+  EXPECT_LT(model.seconds(decode), 1);
+}
+
+}  // namespace
+}  // namespace qwin

@@ -191,9 +191,10 @@ inline void store_tokens(const GemmArgs& args, int token, int row, Float (&acc)[
   }
 }
 
-// One stream of memory a core wants its next lines requested some 2 KiB ahead.
+// One stream of memory a core wants its next lines requested some 2 KiB ahead, into the L1 cache: into the L2 alone,
+// Zen 4 reads Q6_K at 30 instead of 45 GB/s.
 inline void prefetch_block(const uint8_t* block, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2560 + i, 0, 2);
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(block + 2560 + i, 0, 3);
 }
 
 template <PackedFormat kFormat, int T>

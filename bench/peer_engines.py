@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engines that peers.py compares: each has a name, how to get it, and measure(prompt ids, new) -> tokens/s of one."""
+"""The engines that peers.py compares: each has a name and measure(prompt, new), which gives tokens a second:
+of reading the prompt when `new` is 0, else of writing `new` tokens after it."""
 
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 DRIVERS = Path(__file__).parent / "drivers"
+
+
+class Prompt(NamedTuple):
+    text: str
+    ids: list
 
 
 class Absent(Exception):
@@ -32,16 +39,16 @@ class Command:
 class Qwin(Command):
     """`qwin run`: engine, tokenizer and sampling as a user has them."""
 
-    def __init__(self, command, model, threads, text):
+    def __init__(self, command, model, threads):
         super().__init__("qwin", command)
-        self.model, self.threads, self.text = model, threads, text
+        self.model, self.threads = model, threads
 
     def measure(self, prompt, new):
         result = json.loads(self.run(
             "run", self.model, "--raw", "--json", "--temperature", 0, "--repetition-penalty", 1, "--ignore-eos",
-            "--threads", self.threads, "--max-tokens", new + 1, text=self.text * len(prompt)))
-        if result["prompt_tokens"] != len(prompt):
-            raise Absent(f"qwin read {result['prompt_tokens']} tokens instead of {len(prompt)}")
+            "--threads", self.threads, "--max-tokens", new + 1, text=prompt.text))
+        if result["prompt_tokens"] != len(prompt.ids):
+            raise Absent(f"qwin read {result['prompt_tokens']} tokens instead of {len(prompt.ids)}")
         timings = result["timings"]
         return timings["decode_tokens_per_second"] if new > 0 else timings["prefill_tokens_per_second"]
 
@@ -52,7 +59,7 @@ class LlamaBench(Command):
         self.model, self.threads = model, threads
 
     def measure(self, prompt, new):
-        test = ["-p", 0, "-n", new, "-d", len(prompt)] if new > 0 else ["-p", len(prompt), "-n", 0]
+        test = ["-p", 0, "-n", new, "-d", len(prompt.ids)] if new > 0 else ["-p", len(prompt.ids), "-n", 0]
         out = self.run("-m", self.model, "-t", self.threads, "-r", 1, "-o", "json", *test)
         return json.loads(out)[0]["avg_ts"]
 
@@ -73,16 +80,16 @@ class Driver:
         line = self.process.stdout.readline()
         if not line:
             lines = self.process.communicate()[1].strip().splitlines()
-            errors = [line for line in lines if "error" in line.lower()]
+            errors = [line[:200] for line in lines if "error" in line.lower()]
             code = self.process.returncode
             raise Absent((errors or ([f"ended by signal {-code}"] if code < 0 else lines) or ["no message"])[-1].strip())
         return line.strip() if expected else json.loads(line)
 
     def measure(self, prompt, new):
-        self.process.stdin.write(json.dumps({"prompt": prompt, "new": new}) + "\n")
+        self.process.stdin.write(json.dumps({"prompt": prompt.ids, "new": new}) + "\n")
         self.process.stdin.flush()
         reply = self.reply()
-        return new / reply["decode_seconds"] if new > 0 else len(prompt) / reply["prefill_seconds"]
+        return new / reply["decode_seconds"] if new > 0 else len(prompt.ids) / reply["prefill_seconds"]
 
     def close(self):
         self.process.terminate()

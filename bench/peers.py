@@ -9,6 +9,7 @@ get each. A peer that is not given, or cannot take the file, is named with the r
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -17,10 +18,11 @@ import sys
 from pathlib import Path
 
 import peer_report
-from peer_engines import Absent, Driver, LlamaBench, Qwin
+from peer_engines import Absent, Driver, LlamaBench, Prompt, Qwin
 
-# One token of every Qwen vocabulary.
-WORD = " the"
+# Each is one token of every Qwen vocabulary. A prompt is one of the others and then " the" again and again: no two
+# measurements in a row begin alike, since some engines keep what they have read.
+WORDS = " the of and to in is for on with as at by from or an be this that it are was not have but all can will one"
 
 # Option, name in the tables, script, environment.
 PYTHON_PEERS = [
@@ -53,7 +55,7 @@ def parse_arguments():
 
 def open_peers(args, context):
     """The engines that are here, and {name: why not} of the others."""
-    engines, absent = [Qwin(args.qwin, args.model, args.threads, WORD)], {}
+    engines, absent = [Qwin(args.qwin, args.model, args.threads)], {}
     if args.llama_bench:
         engines.append(LlamaBench(args.llama_bench, args.model, args.threads))
     else:
@@ -75,11 +77,24 @@ def status(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def measure(engines, absent, tests, rounds):
+def prompts(vocabulary):
+    """make(number of tokens) gives a Prompt that begins with another word each time."""
+    (word, word_id), *others = vocabulary
+    first = itertools.cycle(others)
+
+    def make(length):
+        start, start_id = next(first)
+        return Prompt(start + word * (length - 1), [start_id] + [word_id] * (length - 1))
+
+    return make
+
+
+def measure(engines, absent, tests, rounds, make_prompt):
     """{test: {engine: [tokens/s of each round]}}; an engine that fails is dropped and named as absent."""
     samples = {name: {} for name, _, _ in tests}
     for round_number in range(rounds):
-        for name, prompt, new in tests:
+        for name, length, new in tests:
+            prompt = make_prompt(length)
             for engine in [e for e in engines if e.name not in absent]:
                 status(f"round {round_number + 1}: {name}, {engine.name}")
                 try:
@@ -90,6 +105,15 @@ def measure(engines, absent, tests, rounds):
     return {name: {e: v for e, v in values.items() if e not in absent} for name, values in samples.items()}
 
 
+def vocabulary(args):
+    """(word, id) of each of WORDS."""
+    out = subprocess.check_output([args.qwin, "tokenize", args.model, "--json"], input=WORDS.encode())
+    words, ids = WORDS.split(), json.loads(out)["token_ids"]
+    if len(words) != len(ids):
+        sys.exit(f"{args.model} has another vocabulary than Qwen's")
+    return [(" " + word, token_id) for word, token_id in zip(words, ids)]
+
+
 def machine(args):
     roofline = json.loads(subprocess.check_output([args.qwin, "bench", "--roofline", "--json", "--threads", str(args.threads)]))
     return {**roofline["machine"], **roofline["limits"], "model": os.path.basename(args.model), "rounds": args.rounds}
@@ -97,13 +121,12 @@ def machine(args):
 
 def main():
     args = parse_arguments()
-    ids = json.loads(subprocess.check_output([args.qwin, "tokenize", args.model, "--json"], input=WORD.encode()))["token_ids"]
-    tests = [(f"prefill {n}", ids * n, 0) for n in args.prompt]
-    tests += [(f"decode {args.new} at depth {d}", ids * max(d, 1), args.new) for d in args.depth]
-    context = max(len(prompt) + new for _, prompt, new in tests) + 8
+    tests = [(f"prefill {n}", n, 0) for n in args.prompt]
+    tests += [(f"decode {args.new} at depth {d}", max(d, 1), args.new) for d in args.depth]
+    context = max(length + new for _, length, new in tests) + 8
     engines, absent = open_peers(args, context)
     try:
-        samples = measure(engines, absent, tests, args.rounds)
+        samples = measure(engines, absent, tests, args.rounds, prompts(vocabulary(args)))
     finally:
         for engine in engines:
             engine.close()

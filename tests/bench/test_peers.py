@@ -25,13 +25,19 @@ class Engine:
         return rate
 
 
-TESTS = [("prefill 4", [1] * 4, 0), ("decode 2 at depth 0", [1], 2)]
+TESTS = [("prefill 4", 4, 0), ("decode 2 at depth 0", 1, 2)]
+VOCABULARY = [(" the", 1), (" of", 2), (" and", 3)]
+
+
+def test_prompts_in_a_row_begin_differently():
+    make = peers.prompts(VOCABULARY)
+    assert make(3) == (" of the the", [2, 1, 1]) and make(1) == (" and", [3]) and make(2) == (" of the", [2, 1])
 
 
 def test_engines_take_turns_and_a_broken_one_is_named():
     log, absent = [], {}
     engines = [Engine("qwin", range(1, 9), log), Engine("other", [5, None], log)]
-    samples = peers.measure(engines, absent, TESTS, 3)
+    samples = peers.measure(engines, absent, TESTS, 3, peers.prompts(VOCABULARY))
     assert log[:4] == ["qwin", "other", "qwin", "other"] and log[4:] == ["qwin"] * 4
     assert samples == {"prefill 4": {"qwin": [1, 3, 5]}, "decode 2 at depth 0": {"qwin": [2, 4, 6]}}
     assert absent == {"other": "it broke"}
@@ -69,5 +75,6 @@ def test_a_driver_answers_with_rates(tmp_path):
     script.write_text(f"import sys\nsys.path.insert(0, {str(peer_engines.DRIVERS)!r})\nimport driver\n"
                       "driver.serve(lambda model, threads, context: lambda prompt, new: (0.5, 0.25))\n")
     engine = peer_engines.Driver("fake", script, sys.executable, "m", 1, 64)
-    assert engine.measure([1] * 4, 0) == 8 and engine.measure([1] * 4, 3) == 12
+    prompt = peer_engines.Prompt("abcd", [1] * 4)
+    assert engine.measure(prompt, 0) == 8 and engine.measure(prompt, 3) == 12
     engine.close()

@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -379,6 +380,13 @@ def test_bench_of_the_tokenizer_reads_each_text(tmp_path):
         assert result["encode_mb_s"] > 0 and result["pretokenize_mb_s"] > 0
     texts[0].write_bytes(b"\xff")
     refused("bench", MODEL, "--tokenizer", texts[0], kind="invalid_argument")
+
+
+def test_bench_checks_the_memory_first():
+    limit = 400 << 20
+    lines = refused("bench", "--roofline", "--threads", "1", kind="too_large", code=1,
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    assert str(512 << 20) in lines[-1]
 
 
 def test_bench_refuses_what_it_cannot_measure():

@@ -17,7 +17,7 @@
 
 namespace qwin {
 
-enum class KvCacheType { f32, f16 };
+enum class KvCacheType { f32, f16, q8 };
 
 struct EngineOptions {
   int num_threads = 0;           // 0: the physical cores this process may use

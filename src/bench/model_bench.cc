@@ -64,7 +64,7 @@ ModelBench::ModelBench(const ModelFiles& files, const RunnerOptions& options, co
     : plan_(plan), config_(read_model_config(files)) {
   check_tensors(config_, files);
   check_plan(plan, config_);
-  const KvShape shape = kv_shape(config_, options.kv_type);
+  const KvShape shape = kv_shape(config_, files, options.kv_type);
   const Lengths length = lengths(plan);
   const int64_t num_pages = pages_for(length.first) + (length.sequences - 1) * pages_for(length.others);
   check_memory(config_, files, options, static_cast<uint64_t>(num_pages) * shape.page_bytes());

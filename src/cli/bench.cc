@@ -34,7 +34,8 @@ struct TextResult {
 KvType kv_type_of(const std::string& name) {
   if (name == "f32") return KvType::f32;
   if (name == "f16") return KvType::f16;
-  throw Error(ErrorCode::invalid_argument, "--kv-type " + name + " is unknown; use f16 or f32");
+  if (name == "q8") return KvType::q8;
+  throw Error(ErrorCode::invalid_argument, "--kv-type " + name + " is unknown; use f16, q8 or f32");
 }
 
 // What is being measured, on one line of a terminal that is wiped at the end.

@@ -71,7 +71,18 @@ class LocalEngine : public Engine {
   std::unique_ptr<BatchLoop> loop_;
 };
 
-KvType kernel_kv_type(KvCacheType type) { return type == KvCacheType::f32 ? KvType::f32 : KvType::f16; }
+KvType kernel_kv_type(KvCacheType type) {
+  switch (type) {
+    case KvCacheType::f32: return KvType::f32;
+    case KvCacheType::f16: return KvType::f16;
+    case KvCacheType::q8: return KvType::q8;
+  }
+  return KvType::f16;
+}
+
+const char* kv_type_name(KvCacheType type) {
+  return type == KvCacheType::f32 ? "f32" : type == KvCacheType::f16 ? "f16" : "q8";
+}
 
 LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, const OnLoad& on_load)
     : options_(options), files_(open_model_files(path)), config_(read_model_config(files_)) {
@@ -96,7 +107,7 @@ LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, 
       .kv_type = kernel_kv_type(options.kv_type),
   };
   fill_info(path, runner_options);
-  const KvShape shape = kv_shape(config_, runner_options.kv_type);
+  const KvShape shape = kv_shape(config_, files_, runner_options.kv_type);
   const Capacity capacity = plan_capacity({.memory = memory_info(),
                                            .weight_bytes = info_.weight_bytes,
                                            .activation_bytes = info_.activation_bytes,
@@ -138,7 +149,7 @@ void LocalEngine::fill_info(const std::string& path, const RunnerOptions& runner
   info_.model_name = config_.name;
   info_.architecture = config_.architecture;
   info_.cpu = cpu_name();
-  info_.kv_type = options_.kv_type == KvCacheType::f32 ? "f32" : "f16";
+  info_.kv_type = kv_type_name(options_.kv_type);
   info_.huge_pages = transparent_huge_pages();
   for (const TensorInfo& tensor : files_.tensors.tensors()) {
     info_.num_parameters += tensor.num_elements();
@@ -147,7 +158,7 @@ void LocalEngine::fill_info(const std::string& path, const RunnerOptions& runner
   info_.bits_per_weight = 8.0 * static_cast<double>(info_.file_bytes) / static_cast<double>(info_.num_parameters);
   info_.weight_bytes = weight_memory_bytes(config_, files_, runner_options.isa == CpuIsa::float32);
   info_.activation_bytes = activation_memory_bytes(config_, kMaxBatchTokens, kMaxLogitRows);
-  info_.kv_bytes_per_token = kv_shape(config_, runner_options.kv_type).token_bytes();
+  info_.kv_bytes_per_token = kv_shape(config_, files_, runner_options.kv_type).token_bytes();
   info_.num_threads = runner_options.num_threads;
   info_.max_batch_size = options_.max_batch_size;
   info_.model_context_length = config_.max_positions;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel table: pure compute on raw pointers. The plain C++ in kernels/reference is the specification, and every rung
-// gives its bits: integers are exact, and float operations come in one order. (gemm_f32, the oracle's, is the exception.)
-// A tolerance beside a kernel is its distance from exact arithmetic. Every kernel treats a token's row alone, so results
-// never depend on the batch.
+// The kernel table: pure compute on raw pointers. The plain C++ in kernels/reference is the specification, and every
+// rung gives its bits: integers are exact, and float operations come in one order. (gemm_f32, the oracle's, is the
+// exception.) A tolerance beside a kernel is its distance from exact arithmetic. Every kernel treats a token's row
+// alone, so results never depend on the batch.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "core/cpu_isa.h"
+#include "kernels/attention_args.h"
 #include "kernels/packed_layout.h"
 
 namespace qwin {
@@ -72,43 +73,6 @@ struct GemmF32Args {
 };
 using GemmF32Fn = void (*)(const GemmF32Args& args);
 
-enum class KvType : uint8_t { f32, f16 };
-inline constexpr int kNumKvTypes = 2;
-inline constexpr int kPageSize = 64;  // tokens a KV page
-
-// One KV head of one layer in a page: K as [head_dim, 64] (so that 64 keys are one vector run), then V as [64,
-// head_dim]. Stores the K and V of one token; `slot` is its place in the page. Bit-identical on every rung.
-using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, std::byte* page, size_t slot);
-
-// Causal attention of the query heads that share one KV head, softmax over pages in order of position (online softmax,
-// arXiv 2205.14135). Page borders are absolute positions, so a query's result does not depend on how the prompt was
-// cut.
-// Tolerance (2e-6 + 5e-7 * scale * max over keys of sum |q k|) * max |v|.
-struct AttentionArgs {
-  const float* q;  // [num_tokens, q_stride], heads of the group first
-  size_t q_stride;
-  float* out;  // likewise
-  size_t out_stride;
-  const std::byte* base;  // page p lies at base + pages[p] * page_stride
-  const int32_t* pages;   // [ceil(last position + 1 / 64)]
-  size_t page_stride;
-  int num_tokens;
-  int64_t first_position;  // of token 0; token t attends to positions 0 … first_position + t
-  int group;               // query heads of this KV head
-  int head_dim;            // a multiple of 16
-  int64_t window;          // keys a query sees, itself included; 0 = all
-  int64_t num_sinks;       // the first positions are seen in spite of the window
-  float softmax_scale;
-  float* scratch;  // attention_scratch_floats()
-};
-using AttentionFn = void (*)(const AttentionArgs& args);
-
-// Floats of scratch for rows = num_tokens * group: two pages in float32, scores, and per row an accumulator, maximum
-// and sum.
-inline constexpr size_t attention_scratch_floats(size_t rows, size_t head_dim) {
-  return 2 * kPageSize * head_dim + 8 * kPageSize + rows * (head_dim + 2) + 64;
-}
-
 struct CpuKernels {
   const char* name;  // "avx512_vnni"
   GemmTilesFn gemm_tiles[kNumPackedFormats];
@@ -119,6 +83,7 @@ struct CpuKernels {
   GemmF32Fn gemm_f32;
   StoreKvFn store_kv[kNumKvTypes];
   AttentionFn attention[kNumKvTypes];
+  MergePartialsFn merge_partials;
 };
 
 // The table of the highest rung at or below `max_isa`. A pure function, so tests can climb the ladder. Requires: the

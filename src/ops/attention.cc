@@ -8,16 +8,112 @@ namespace qwin {
 
 namespace {
 
-// Query tokens that share one widened page: their rows (tokens * heads of a group) fill the register tiles of the
-// kernel.
+// Query tokens taken together: a split of K and V stays in the cache for all their rows.
 constexpr size_t kTokensPerItem = 16;
-
-size_t num_items(const QueryRange& range) { return (range.num_tokens + kTokensPerItem - 1) / kTokensPerItem; }
+// Splits of one item that a member takes at a time when there are too few items for everyone.
+constexpr int kSplitsPerPiece = 4;
+// With fewer items a member, one long item could leave the others waiting.
+constexpr size_t kItemsPerMember = 4;
 
 // The narrower of the request's and the checkpoint's windows.
 int64_t effective_window(int64_t asked, int64_t own) {
   if (asked == 0 || own == 0) return std::max(asked, own);
   return std::min(asked, own);
+}
+
+// The work of a batch, in items: up to kTokensPerItem tokens of one range, for one KV head.
+class AttentionWork {
+ public:
+  AttentionWork(const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges, int64_t layer_window,
+                const Matrix& out)
+      : q_(q), kv_(kv), ranges_(ranges), layer_window_(layer_window), out_(out) {
+    group_ = static_cast<int>(q.columns / kv.head_dim) / kv.num_kv_heads;
+    for (const QueryRange& range : ranges) num_tiles_ += tiles(range);
+  }
+
+  size_t num_items() const { return num_tiles_ * kv_.num_kv_heads; }
+  size_t scratch_floats() const {
+    return attention_scratch_floats(kTokensPerItem * group_, kv_.head_dim, kv_.num_wide);
+  }
+
+  // Later tokens of a range see more keys: long items come first, so that members end together.
+  AttentionArgs item(size_t index, float* scratch) const {
+    size_t tile = num_tiles_ - 1 - index / kv_.num_kv_heads;
+    const size_t head = index % kv_.num_kv_heads, column = head * group_ * kv_.head_dim;
+    const QueryRange* range = ranges_.data();
+    while (tile >= tiles(*range)) tile -= tiles(*range++);
+    const size_t first = tile * kTokensPerItem, row = range->first_row + first;
+    return {
+        .q = q_.row(row) + column,
+        .q_stride = q_.stride,
+        .out = out_.row(row) + column,
+        .out_stride = out_.stride,
+        .base = kv_.base + head * kv_.head_stride,
+        .pages = range->pages,
+        .page_stride = kv_.page_stride,
+        .num_tokens = static_cast<int>(std::min(kTokensPerItem, range->num_tokens - first)),
+        .first_position = range->first_position + static_cast<int64_t>(first),
+        .group = group_,
+        .head_dim = kv_.head_dim,
+        .window = effective_window(range->window, layer_window_),
+        .num_sinks = range->num_sinks,
+        .softmax_scale = 1.0f / std::sqrt(static_cast<float>(kv_.head_dim)),
+        .wide = kv_.wide(head),
+        .scratch = scratch,
+    };
+  }
+
+ private:
+  static size_t tiles(const QueryRange& range) { return (range.num_tokens + kTokensPerItem - 1) / kTokensPerItem; }
+
+  const Matrix& q_;
+  const KvView& kv_;
+  const std::span<const QueryRange> ranges_;
+  const int64_t layer_window_;
+  const Matrix& out_;
+  int group_ = 0;
+  size_t num_tiles_ = 0;
+};
+
+size_t partial_floats_of(const AttentionArgs& args) {
+  return partial_floats(static_cast<size_t>(args.num_tokens) * args.group, args.head_dim);
+}
+size_t num_pieces(const AttentionArgs& args) {
+  return static_cast<size_t>((visible_splits(args).count + kSplitsPerPiece - 1) / kSplitsPerPiece);
+}
+
+// Too few items for everyone (one long sequence): members take a few splits of an item at a time and leave partials,
+// which are merged in order of position afterwards.
+void attend_in_pieces(OpsContext& context, const AttentionWork& work, AttentionFn kernel) {
+  size_t pieces = 0, floats = 0;
+  for (size_t i = 0; i < work.num_items(); ++i) {
+    const AttentionArgs args = work.item(i, nullptr);
+    pieces += num_pieces(args);
+    floats += partial_floats_of(args) * visible_splits(args).count;
+  }
+  float* const partials = context.shared_scratch(floats);
+  context.team.for_each(pieces, 1, [&](size_t begin, size_t end, int member) {
+    float* const scratch = context.member_scratch(member, work.scratch_floats());
+    for (size_t i = begin; i < end; ++i) {
+      size_t item = 0, piece = i;
+      float* to = partials;
+      AttentionArgs args = work.item(item, scratch);
+      while (piece >= num_pieces(args)) {
+        piece -= num_pieces(args);
+        to += partial_floats_of(args) * visible_splits(args).count;
+        args = work.item(++item, scratch);
+      }
+      const int first = static_cast<int>(piece) * kSplitsPerPiece;
+      const int last = std::min(first + kSplitsPerPiece, visible_splits(args).count);
+      kernel(args, first, last, to + partial_floats_of(args) * first);
+    }
+  });
+  const float* from = partials;
+  for (size_t i = 0; i < work.num_items(); ++i) {
+    const AttentionArgs args = work.item(i, context.member_scratch(0, work.scratch_floats()));
+    context.kernels.merge_partials(args, from);
+    from += partial_floats_of(args) * visible_splits(args).count;
+  }
 }
 
 }  // namespace
@@ -30,9 +126,9 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
       for (size_t t = begin; t < end; ++t) {
         const int64_t position = range.first_position + static_cast<int64_t>(t);
         std::byte* page = kv.base + static_cast<size_t>(range.pages[position / kPageSize]) * kv.page_stride;
-        for (int h = 0; h < kv.num_kv_heads; ++h) {
-          const size_t column = static_cast<size_t>(h) * kv.head_dim;
-          store(k.row(range.first_row + t) + column, v.row(range.first_row + t) + column, kv.head_dim,
+        for (size_t h = 0; h < static_cast<size_t>(kv.num_kv_heads); ++h) {
+          const size_t column = h * kv.head_dim;
+          store(k.row(range.first_row + t) + column, v.row(range.first_row + t) + column, kv.head_dim, kv.wide(h),
                 page + h * kv.head_stride, static_cast<size_t>(position % kPageSize));
         }
       }
@@ -42,38 +138,14 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
 
 void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out) {
-  const int group = static_cast<int>(q.columns / kv.head_dim) / kv.num_kv_heads;
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
-  const size_t scratch_floats = attention_scratch_floats(kTokensPerItem * group, kv.head_dim);
-  size_t items = 0;
-  for (const QueryRange& range : ranges) items += num_items(range);
-
-  // Later tokens see more keys: the long items go first, so that members end together.
-  context.team.for_each(items * kv.num_kv_heads, 1, [&](size_t begin, size_t end, int member) {
-    for (size_t work = begin; work < end; ++work) {
-      size_t item = items - 1 - work / kv.num_kv_heads;
-      const size_t head = work % kv.num_kv_heads;
-      const QueryRange* range = ranges.data();
-      while (item >= num_items(*range)) item -= num_items(*range++);
-      const size_t first = item * kTokensPerItem, row = range->first_row + first;
-      const size_t column = head * group * kv.head_dim;
-      kernel({
-          .q = q.row(row) + column,
-          .q_stride = q.stride,
-          .out = out.row(row) + column,
-          .out_stride = out.stride,
-          .base = kv.base + head * kv.head_stride,
-          .pages = range->pages,
-          .page_stride = kv.page_stride,
-          .num_tokens = static_cast<int>(std::min(kTokensPerItem, range->num_tokens - first)),
-          .first_position = range->first_position + static_cast<int64_t>(first),
-          .group = group,
-          .head_dim = kv.head_dim,
-          .window = effective_window(range->window, layer_window),
-          .num_sinks = range->num_sinks,
-          .softmax_scale = 1.0f / std::sqrt(static_cast<float>(kv.head_dim)),
-          .scratch = context.member_scratch(member, scratch_floats),
-      });
+  const AttentionWork work(q, kv, ranges, layer_window, out);
+  const auto threads = static_cast<size_t>(context.team.size());
+  if (threads > 1 && work.num_items() < kItemsPerMember * threads) return attend_in_pieces(context, work, kernel);
+  context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int member) {
+    for (size_t i = begin; i < end; ++i) {
+      const AttentionArgs args = work.item(i, context.member_scratch(member, work.scratch_floats()));
+      kernel(args, 0, visible_splits(args).count, nullptr);
     }
   });
 }

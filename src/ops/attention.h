@@ -4,13 +4,21 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/matrix.h"
 #include "ops/context.h"
 
 namespace qwin {
 
-// Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride.
+// Channels of K that need a second digit in q8, a list a KV head; -1 fills up shorter lists.
+struct WideKeyChannels {
+  int count = 0;                  // of a head, a multiple of 4
+  std::vector<int16_t> channels;  // [num_kv_heads, count]
+};
+
+// Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride. For q8 with the wide
+// channels of K: num_wide a head, [num_kv_heads, num_wide].
 struct KvView {
   std::byte* base = nullptr;
   size_t page_stride = 0;
@@ -18,6 +26,10 @@ struct KvView {
   KvType type = KvType::f16;
   int num_kv_heads = 0;
   int head_dim = 0;
+  int num_wide = 0;
+  const int16_t* wide_channels = nullptr;
+
+  WideChannels wide(size_t head) const { return {wide_channels + head * static_cast<size_t>(num_wide), num_wide}; }
 };
 
 // Consecutive tokens of one sequence within a batch.

@@ -2,6 +2,7 @@
 // What every op needs besides its tensors: the kernels chosen for this CPU and the threads to spread over.
 #pragma once
 
+#include <bit>
 #include <vector>
 
 #include "core/buffer.h"
@@ -22,11 +23,17 @@ struct OpsContext {
     if (buffer.size() < floats * sizeof(float)) buffer = Buffer(floats * sizeof(float));
     return buffer.as<float>();
   }
+  // Floats of one op that all members share; grows likewise.
+  float* shared_scratch(size_t floats) {
+    if (shared.size() < floats * sizeof(float)) shared = Buffer(std::bit_ceil(floats) * sizeof(float));
+    return shared.as<float>();
+  }
 
   CpuIsa isa;
   CpuKernels kernels;
   ThreadTeam team;
   std::vector<Buffer> scratch;  // [num_threads]
+  Buffer shared;
 };
 
 }  // namespace qwin

@@ -4,19 +4,23 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "model/key_channels.h"
 
 namespace qwin {
 
-KvShape kv_shape(const ModelConfig& config, KvType type) {
-  return {static_cast<int>(config.num_layers), static_cast<int>(config.num_kv_heads), static_cast<int>(config.head_dim),
-          type};
+KvShape kv_shape(const ModelConfig& config, const ModelFiles& files, KvType type) {
+  return {.num_layers = static_cast<int>(config.num_layers),
+          .num_kv_heads = static_cast<int>(config.num_kv_heads),
+          .head_dim = static_cast<int>(config.head_dim),
+          .type = type,
+          .wide = type == KvType::q8 ? wide_key_channels(config, files) : std::vector<WideKeyChannels>()};
 }
 
 Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
                const LoadProgress& progress)
     : context_(options.isa, options.num_threads, options.cores),
       model_(config, load_weights(config, files, context_, progress), context_, kMaxBatchTokens, kMaxLogitRows),
-      kv_shape_(qwin::kv_shape(config, options.kv_type)) {}
+      kv_shape_(qwin::kv_shape(config, files, options.kv_type)) {}
 
 void Runner::allocate_pages(int32_t num_pages) {
   QWIN_CHECK(store_ == nullptr);

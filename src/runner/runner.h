@@ -56,6 +56,7 @@ class Runner {
   std::vector<KvView> kv_layers_;
 };
 
-KvShape kv_shape(const ModelConfig& config, KvType type);
+// What the pages of this model hold.
+KvShape kv_shape(const ModelConfig& config, const ModelFiles& files, KvType type);
 
 }  // namespace qwin

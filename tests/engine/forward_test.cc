@@ -61,7 +61,7 @@ TEST_P(ForwardTest, IntegersAreNearTransformersOnEveryRung) {
 }
 
 TEST_P(ForwardTest, EveryRungGivesTheSameBits) {
-  for (const KvCacheType kv_type : {KvCacheType::f32, KvCacheType::f16}) {
+  for (const KvCacheType kv_type : {KvCacheType::f32, KvCacheType::f16, KvCacheType::q8}) {
     const auto reference = load_tiny(GetParam(), CpuIsa::reference, {.kv_type = kv_type});
     for (const CpuIsa isa : rungs()) {
       const auto engine = load_tiny(GetParam(), isa, {.kv_type = kv_type});

@@ -12,6 +12,7 @@ void expect_complete(const CpuKernels& kernels) {
   for (const GemmTilesFn kernel : kernels.gemm_tiles) EXPECT_NE(kernel, nullptr);
   for (const StoreKvFn kernel : kernels.store_kv) EXPECT_NE(kernel, nullptr);
   for (const AttentionFn kernel : kernels.attention) EXPECT_NE(kernel, nullptr);
+  EXPECT_NE(kernels.merge_partials, nullptr);
   EXPECT_NE(kernels.quantize_row, nullptr);
   EXPECT_NE(kernels.rms_norm, nullptr);
   EXPECT_NE(kernels.rope, nullptr);
@@ -39,7 +40,8 @@ TEST(CpuDispatchTest, ReferenceSharesNoKernelWithAFastRung) {
     const CpuKernels kernels = make_cpu_kernels(isa);
     for (int i = 0; i < kNumPackedFormats; ++i) EXPECT_NE(kernels.gemm_tiles[i], reference.gemm_tiles[i]);
     EXPECT_NE(kernels.quantize_row, reference.quantize_row);
-    EXPECT_NE(kernels.attention[0], reference.attention[0]);
+    for (int i = 0; i < kNumKvTypes; ++i) EXPECT_NE(kernels.attention[i], reference.attention[i]);
+    EXPECT_NE(kernels.merge_partials, reference.merge_partials);
   }
 }
 

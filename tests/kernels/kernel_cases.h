@@ -31,6 +31,11 @@ inline constexpr NamedFormat kPackedFormats[kNumPackedFormats] = {
     {"q6_k", PackedFormat::q6_k}, {"iq4_nl", PackedFormat::iq4_nl}, {"iq4_xs", PackedFormat::iq4_xs},
 };
 
+inline constexpr KvType kKvTypes[kNumKvTypes] = {KvType::f32, KvType::f16, KvType::q8};
+inline const char* kv_type_name(KvType type) {
+  return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "q8";
+}
+
 GuardedArray<float> random_floats(Random& random, size_t count, float scale = 1.0f);
 
 // Activation rows as the quantizer could make them, or at the limits of what QuantizedRows can hold.

@@ -119,17 +119,23 @@ void bench_gemm_f32(Bench& bench, const CpuKernels& kernels) {
 void bench_attention(Bench& bench, const CpuKernels& kernels, KvType type) {
   constexpr int64_t kPosition = 2048;
   constexpr int kHeadDim = 128, kGroup = 6;
-  const size_t page_bytes = 2 * kPageSize * kHeadDim * (type == KvType::f32 ? 4 : 2),
-               num_pages = kPosition / kPageSize + 1;
+  static constexpr int16_t kWide[] = {60, 61, 124, 125};
+  const WideChannels wide{kWide, type == KvType::q8 ? 4 : 0};
+  const size_t page_bytes = kv_page_layout(type, kHeadDim, wide.count).bytes, num_pages = kPosition / kPageSize + 1;
   Random random(4);
   const GuardedArray<std::byte> memory(num_pages * page_bytes);
   std::vector<int32_t> pages(num_pages);
   for (size_t i = 0; i < num_pages; ++i) pages[i] = static_cast<int32_t>(num_pages - 1 - i);
-  const std::string name = type == KvType::f32 ? "attention f32" : "attention f16";
+  const std::string name = std::string("attention ") + kv_type_name(type);
+  const GuardedArray<float> k = random_floats(random, kHeadDim), v = random_floats(random, kHeadDim);
+  for (size_t slot = 0; slot < num_pages * kPageSize; ++slot) {
+    kernels.store_kv[static_cast<int>(type)](k.data(), v.data(), kHeadDim, wide,
+                                             memory.data() + slot / kPageSize * page_bytes, slot % kPageSize);
+  }
   for (const int tokens : {1, 16}) {
     const GuardedArray<float> q = random_floats(random, static_cast<size_t>(tokens) * kGroup * kHeadDim);
     GuardedArray<float> out(q.size()),
-        scratch(attention_scratch_floats(static_cast<size_t>(tokens) * kGroup, kHeadDim));
+        scratch(attention_scratch_floats(static_cast<size_t>(tokens) * kGroup, kHeadDim, wide.count));
     const AttentionArgs args{.q = q.data(),
                              .q_stride = kGroup * kHeadDim,
                              .out = out.data(),
@@ -144,14 +150,14 @@ void bench_attention(Bench& bench, const CpuKernels& kernels, KvType type) {
                              .window = 0,
                              .num_sinks = 0,
                              .softmax_scale = 1 / std::sqrt(static_cast<float>(kHeadDim)),
+                             .wide = wide,
                              .scratch = scratch.data()};
     bench.time(name + " 2k keys, T=" + std::to_string(tokens), kernels.name,
                static_cast<double>(kPosition) / kPageSize * page_bytes, 2.0 * tokens * kGroup * kPosition * kHeadDim,
-               [&] { kernels.attention[static_cast<int>(type)](args); });
+               [&] { kernels.attention[static_cast<int>(type)](args, 0, visible_splits(args).count, nullptr); });
   }
-  const GuardedArray<float> k = random_floats(random, kHeadDim), v = random_floats(random, kHeadDim);
-  bench.time(type == KvType::f32 ? "store_kv f32" : "store_kv f16", kernels.name, 2 * kHeadDim * sizeof(float), 0,
-             [&] { kernels.store_kv[static_cast<int>(type)](k.data(), v.data(), kHeadDim, memory.data(), 17); });
+  bench.time(std::string("store_kv ") + kv_type_name(type), kernels.name, 2 * kHeadDim * sizeof(float), 0,
+             [&] { kernels.store_kv[static_cast<int>(type)](k.data(), v.data(), kHeadDim, wide, memory.data(), 17); });
 }
 
 void run_bench(const std::string& filter) {
@@ -161,7 +167,7 @@ void run_bench(const std::string& filter) {
     for (const NamedFormat& named : kPackedFormats) bench_gemm(bench, kernels, named);
     bench_rows(bench, kernels);
     bench_gemm_f32(bench, kernels);
-    for (const KvType type : {KvType::f32, KvType::f16}) bench_attention(bench, kernels, type);
+    for (const KvType type : kKvTypes) bench_attention(bench, kernels, type);
   }
 }
 

@@ -16,8 +16,12 @@ namespace qwin {
 
 namespace {
 
+// Wide channels of K for q8, a list a head.
+constexpr int kNumWide = 4;
+constexpr int16_t kWide[] = {3, 19, -1, -1, 0, 7, 16, 23};
+
 constexpr int kHeads = 6, kKvHeads = 2, kHeadDim = 32;
-constexpr size_t kLength = 300, kPages = 64;
+constexpr size_t kLength = 600, kPages = 64;
 
 struct Windows {
   int64_t request = 0, sinks = 0, layer = 0;
@@ -46,11 +50,14 @@ class Cache {
  public:
   explicit Cache(KvType type) : memory_(kPages * page_bytes(type)), type_(type) {}
   KvView view() const {
-    return {memory_.data(), page_bytes(type_), page_bytes(type_) / kKvHeads, type_, kKvHeads, kHeadDim};
+    return {memory_.data(), page_bytes(type_), page_bytes(type_) / kKvHeads,       type_,
+            kKvHeads,       kHeadDim,          type_ == KvType::q8 ? kNumWide : 0, kWide};
   }
 
  private:
-  static size_t page_bytes(KvType type) { return 2u * kPageSize * kHeadDim * kKvHeads * (type == KvType::f32 ? 4 : 2); }
+  static size_t page_bytes(KvType type) {
+    return kKvHeads * kv_page_layout(type, kHeadDim, type == KvType::q8 ? kNumWide : 0).bytes;
+  }
   Buffer memory_;
   KvType type_;
 };
@@ -78,7 +85,7 @@ class AttentionOpTest : public testing::TestWithParam<CpuIsa> {};
 TEST_P(AttentionOpTest, ChunkedPrefillAndDecodeEqualOneShot) {
   Sequence sequence(1);
   OpsContext one(GetParam(), 1, {}), two(GetParam(), 2, {});
-  for (const KvType type : {KvType::f32, KvType::f16}) {
+  for (const KvType type : {KvType::f32, KvType::f16, KvType::q8}) {
     for (const Windows& windows : kWindows) {
       const std::vector<float> whole = attend(one, sequence, type, windows, {kLength});
       for (const std::vector<size_t>& pieces : {std::vector<size_t>{63, 1, 2, 64}, {250, 1}, {17}, {128, 7, 31}}) {

@@ -21,6 +21,10 @@ struct Isa {
   static Int zero() { return _mm256_setzero_si256(); }
   static Float zero_float() { return _mm256_setzero_ps(); }
   static Int load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static void store(void* p, Int a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a); }
+  // Keeps a value in a register of its own: without it GCC copies or spills accumulators of loops that follow each
+  // other.
+  static void pin(Int& a) { asm volatile("" : "+x"(a)); }
   static Int bytes(int v) { return _mm256_set1_epi8(char(v)); }
   static Int words(int v) { return _mm256_set1_epi16(short(v)); }
   static Int broadcast(const void* p) {
@@ -34,6 +38,16 @@ struct Isa {
   static Int shift_right(Int a, int n) { return _mm256_srli_epi16(a, n); }
   static Int shift_right_by(Int a, int n) { return _mm256_srl_epi16(a, _mm_cvtsi32_si128(n)); }
   static Int shift_left32(Int a, int n) { return _mm256_slli_epi32(a, n); }
+  static Int shift_right32(Int a, int n) { return _mm256_srai_epi32(a, n); }  // arithmetic
+  static Int max_int(Int a, Int b) { return _mm256_max_epi32(a, b); }
+  static Int set_int(int v) { return _mm256_set1_epi32(v); }
+  static Int float_bits(Float a) { return _mm256_castps_si256(a); }
+  static int reduce_max_int(Int a) {
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+  }
+  static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))); }
@@ -102,6 +116,11 @@ struct Isa {
   static void store_s8(int8_t* p, Int a) {
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  }
+  // The low byte of every lane. Requires: lanes fit a byte, signed for s8 and unsigned for u8.
+  static void store_u8(uint8_t* p, Int a) {
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
   }
   // Lanes whose bit is set keep their value, the others become `other`.
   static Float select_bits(uint32_t bits, Float a, Float other) {

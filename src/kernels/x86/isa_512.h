@@ -21,6 +21,10 @@ struct Isa {
   static Int zero() { return _mm512_setzero_si512(); }
   static Float zero_float() { return _mm512_setzero_ps(); }
   static Int load(const void* p) { return _mm512_loadu_si512(p); }
+  static void store(void* p, Int a) { _mm512_storeu_si512(p, a); }
+  // Keeps a value in a register of its own: without it GCC copies or spills accumulators of loops that follow each
+  // other.
+  static void pin(Int& a) { asm volatile("" : "+v"(a)); }
   static Int bytes(int v) { return _mm512_set1_epi8(char(v)); }
   static Int words(int v) { return _mm512_set1_epi16(short(v)); }
   static Int broadcast(const void* p) {
@@ -36,6 +40,12 @@ struct Isa {
   static Int shift_right(Int a, int n) { return _mm512_srli_epi16(a, unsigned(n)); }
   static Int shift_right_by(Int a, int n) { return _mm512_srl_epi16(a, _mm_cvtsi32_si128(n)); }
   static Int shift_left32(Int a, int n) { return _mm512_slli_epi32(a, unsigned(n)); }
+  static Int shift_right32(Int a, int n) { return _mm512_srai_epi32(a, unsigned(n)); }  // arithmetic
+  static Int max_int(Int a, Int b) { return _mm512_max_epi32(a, b); }
+  static Int set_int(int v) { return _mm512_set1_epi32(v); }
+  static Int float_bits(Float a) { return _mm512_castps_si512(a); }
+  static int reduce_max_int(Int a) { return _mm512_reduce_max_epi32(a); }
+  static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
@@ -86,6 +96,8 @@ struct Isa {
     return _mm512_max_epi32(_mm512_min_epi32(a, _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
   }
   static void store_s8(int8_t* p, Int a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a)); }
+  // The low byte of every lane. Requires: lanes fit a byte, signed for s8 and unsigned for u8.
+  static void store_u8(uint8_t* p, Int a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a)); }
   // Lanes whose bit is set keep their value, the others become `other`.
   static Float select_bits(uint32_t bits, Float a, Float other) {
     return _mm512_mask_mov_ps(other, __mmask16(bits), a);

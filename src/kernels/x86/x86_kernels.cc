@@ -8,10 +8,12 @@ void add_avx2_gemm(CpuKernels& kernels);
 void add_avx2_elementwise(CpuKernels& kernels);
 void add_avx2_attention(CpuKernels& kernels);
 void add_avx2_vnni_gemm(CpuKernels& kernels);
+void add_avx2_vnni_attention(CpuKernels& kernels);
 void add_avx512_gemm(CpuKernels& kernels);
 void add_avx512_elementwise(CpuKernels& kernels);
 void add_avx512_attention(CpuKernels& kernels);
 void add_avx512_vnni_gemm(CpuKernels& kernels);
+void add_avx512_vnni_attention(CpuKernels& kernels);
 
 void add_avx2_kernels(CpuKernels& kernels) {
   kernels.name = "avx2";
@@ -23,6 +25,7 @@ void add_avx2_kernels(CpuKernels& kernels) {
 void add_avx2_vnni_kernels(CpuKernels& kernels) {
   kernels.name = "avx2_vnni";
   add_avx2_vnni_gemm(kernels);
+  add_avx2_vnni_attention(kernels);
 }
 
 void add_avx512_kernels(CpuKernels& kernels) {
@@ -35,6 +38,7 @@ void add_avx512_kernels(CpuKernels& kernels) {
 void add_avx512_vnni_kernels(CpuKernels& kernels) {
   kernels.name = "avx512_vnni";
   add_avx512_vnni_gemm(kernels);
+  add_avx512_vnni_attention(kernels);
 }
 
 }  // namespace qwin

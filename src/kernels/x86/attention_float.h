@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over K and V as numbers, in float32. R query rows meet 4 vectors of keys (or of output columns) at a time:
+// 24 chains in 512 bits, 8 in 256, where 4 cycles of latency and 2 ports need 8.
+#pragma once
+
+#include "kernels/x86/attention.h"
+
+namespace qwin {
+namespace {
+
+template <KvType kType>
+inline Isa::Float load_number(const std::byte* p, size_t index) {
+  if constexpr (kType == KvType::f32) return Isa::load_float(reinterpret_cast<const float*>(p) + index);
+  return Isa::load_half(p + 2 * index);
+}
+
+template <KvType kType>
+struct FloatBlock {
+  // scores[r][j] = scale * q[row + r] . k[j] of one page.
+  template <int R>
+  static void score(const AttentionArgs& args, int row, const Page& page, float* const (&scores)[R]) {
+    const float* q[R];
+    uint64_t visible[R];
+    for (int r = 0; r < R; ++r) {
+      q[r] = query_of(args, row + r);
+      visible[r] = visible_keys(args, row + r, page.first_key);
+    }
+    for (int chunk = 0; chunk < kPageSize; chunk += 4 * kW) {
+      Isa::Float dot[R][4];
+      for (int r = 0; r < R; ++r) {
+        for (int i = 0; i < 4; ++i) dot[r][i] = Isa::zero_float();
+      }
+      for (int d = 0; d < args.head_dim; ++d) {
+        Isa::Float k[4];
+        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(page.data, size_t(d) * kPageSize + chunk + i * kW);
+        for (int r = 0; r < R; ++r) {
+          const Isa::Float x = Isa::broadcast_float(q[r] + d);
+          for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);
+        }
+      }
+      for (int r = 0; r < R; ++r) {
+        for (int i = 0; i < 4; ++i) dot[r][i] = Isa::mul_float(dot[r][i], Isa::set_float(args.softmax_scale));
+        store_visible(visible[r] >> chunk, dot[r], scores[r] + chunk);
+      }
+    }
+  }
+
+  // Columns [column, column + N vectors) of acc[r] = sum over the split's keys of p[r][j] * v[j]. Slots past the last
+  // query's position may hold another sequence's leftovers: they are not read.
+  template <int R, int N>
+  static void add_values(const AttentionArgs& args, int row, const Split& split, const float (*p)[kSplitKeys],
+                         const Partials& out, int column) {
+    const size_t head_dim = size_t(args.head_dim);
+    const int64_t end = position_of(args, row + R - 1) + 1;
+    Isa::Float acc[R][N];
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < N; ++i) acc[r][i] = Isa::zero_float();
+    }
+    for (int n = 0; n < split.count; ++n) {
+      const std::byte* v = split.pages[n].data + kv_page_layout(kType, head_dim, 0).v;
+      const int64_t left = end - split.pages[n].first_key;
+      const int num_keys = int(left < kPageSize ? left : kPageSize);
+      for (int j = 0; j < num_keys; ++j) {
+        Isa::Float x[N];
+        for (int i = 0; i < N; ++i) x[i] = load_number<kType>(v, size_t(j) * head_dim + column + i * kW);
+        for (int r = 0; r < R; ++r) {
+          const Isa::Float weight = Isa::broadcast_float(&p[r][n * kPageSize + j]);
+          for (int i = 0; i < N; ++i) acc[r][i] = Isa::fma(weight, x[i], acc[r][i]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int i = 0; i < N; ++i) Isa::store_float(out.acc + size_t(row + r) * head_dim + column + i * kW, acc[r][i]);
+    }
+  }
+
+  template <int R>
+  static __attribute__((noinline)) void run(const AttentionArgs& args, int row, const Split& split,
+                                            const Partials& out) {
+    alignas(64) float p[R][kSplitKeys];
+    for (int n = 0; n < split.count; ++n) {
+      float* scores[R];
+      for (int r = 0; r < R; ++r) scores[r] = p[r] + n * kPageSize;
+      score<R>(args, row, split.pages[n], scores);
+    }
+    for (int r = 0; r < R; ++r) softmax_row(p[r], split.count * kPageSize, &out.max[row + r], &out.sum[row + r]);
+    int column = 0;
+    for (; column + 4 * kW <= args.head_dim; column += 4 * kW) add_values<R, 4>(args, row, split, p, out, column);
+    for (; column + kW <= args.head_dim; column += kW) add_values<R, 1>(args, row, split, p, out, column);
+  }
+};
+
+template <KvType kType>
+class FloatAttention {
+ public:
+  FloatAttention(const AttentionArgs& args, float* scratch) : args_(args), widened_(scratch) {}
+
+  void attend(const Split& split, const Partials& out) {
+    // Widening pays when several blocks of rows share it.
+    if (kType == KvType::f32 || num_rows_of(args_) <= 2 * kMaxRows) return attend_as<kType>(split, out);
+    const size_t page_floats = 2 * size_t(kPageSize) * args_.head_dim;
+    Split widened = split;
+    for (int n = 0; n < split.count; ++n) {
+      float* page = widened_ + size_t(n) * page_floats;
+      for (size_t i = 0; i < page_floats; i += kW)
+        Isa::store_float(page + i, load_number<kType>(split.pages[n].data, i));
+      widened.pages[n].data = reinterpret_cast<const std::byte*>(page);
+    }
+    attend_as<KvType::f32>(widened, out);
+  }
+
+ private:
+  template <KvType kRead>
+  void attend_as(const Split& split, const Partials& out) {
+    for_each_block(args_, split, out,
+                   [&](int row, int count) { run_block<FloatBlock<kRead>>(count, args_, row, split, out); });
+  }
+
+  const AttentionArgs& args_;
+  float* widened_;  // [kSplitPages, 2 * kPageSize * head_dim]
+};
+
+template <KvType kType>
+void store_numbers(const float* k, const float* v, size_t head_dim, const WideChannels&, std::byte* page, size_t slot) {
+  if constexpr (kType == KvType::f32) {
+    auto* out = reinterpret_cast<float*>(page);
+    for (size_t d = 0; d < head_dim; ++d) out[d * kPageSize + slot] = k[d];
+    memcpy(out + (kPageSize + slot) * head_dim, v, head_dim * sizeof(float));
+  } else {
+    auto* out = reinterpret_cast<uint16_t*>(page);
+    for (size_t d = 0; d < head_dim; d += kW) {
+      uint16_t halves[kW];
+      Isa::store_half(halves, Isa::load_float(k + d));
+      for (int i = 0; i < kW; ++i) out[(d + i) * kPageSize + slot] = halves[i];
+      Isa::store_half(out + (kPageSize + slot) * head_dim + d, Isa::load_float(v + d));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qwin

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention over K and V in 8 bits: both products are integer dot products of 4 channels (of K) or 4 keys (of V) in a
+// 32-bit lane, so a lane is a key's score or an output column and nothing is summed across lanes.
+#pragma once
+
+#include "kernels/x86/attention.h"
+
+namespace qwin {
+namespace {
+
+constexpr float kMaxQuery = 32639;   // 127 * 256 + 127: both digits of the code fit 8 bits
+constexpr float kMaxWide = 32512;    // 127 * 256
+constexpr float kMinScale = 1e-30f;  // below it a reciprocal could be infinite: such a row is zero
+
+inline Isa::Int high_digits(Isa::Int codes) { return Isa::shift_right32(Isa::add(codes, Isa::set_int(128)), 8); }
+inline Isa::Int low_digits(Isa::Int codes) { return Isa::sub(codes, Isa::shift_left32(high_digits(codes), 8)); }
+
+inline bool is_finite(float x) { return __builtin_fabsf(x) <= __FLT_MAX__; }
+inline bool all_finite(const float* x, size_t n) {
+  bool finite = true;
+  for (size_t i = 0; i < n; ++i) finite &= is_finite(x[i]);
+  return finite;
+}
+inline float largest_magnitude(const float* x, size_t n) {
+  Isa::Float max = Isa::zero_float();
+  for (size_t i = 0; i < n; i += kW) max = Isa::max(Isa::abs(Isa::load_float(x + i)), max);
+  return Isa::reduce_max(max);
+}
+
+// The query rows as 16-bit codes in two planes of digits, those of the wide channels repeated at the end. K is stored
+// + 128, which the corrections take out again.
+struct QueryDigits {
+  int8_t* high;          // [rows, stride]
+  int8_t* low;           // [rows, stride]
+  int32_t* corrections;  // [rows, 2]: -128 * sum of the codes, of all channels and of the wide ones
+  float* scales;         // [rows] softmax scale included
+  size_t stride;         // head_dim + wide channels
+
+  QueryDigits(const AttentionArgs& args, float* scratch) : stride(size_t(args.head_dim + args.wide.count)) {
+    const size_t rows = size_t(num_rows_of(args));
+    scales = scratch;
+    corrections = reinterpret_cast<int32_t*>(scratch + rows);
+    high = reinterpret_cast<int8_t*>(scratch + 3 * rows);
+    low = high + rows * stride;
+    for (size_t row = 0; row < rows; ++row) quantize(args, row);
+  }
+
+ private:
+  void quantize(const AttentionArgs& args, size_t row) const {
+    const float* q = query_of(args, int(row));
+    int8_t *h = high + row * stride, *l = low + row * stride;
+    const size_t n = size_t(args.head_dim);
+    const bool finite = all_finite(q, n);
+    const float max = finite ? largest_magnitude(q, n) : 0;
+    const Isa::Float inverse = Isa::set_float(max > kMinScale ? kMaxQuery / max : 0);
+    Isa::Int sum = Isa::zero();
+    for (size_t d = 0; d < n; d += kW) {
+      const Isa::Int codes = finite ? Isa::to_int(Isa::mul_float(Isa::load_float(q + d), inverse)) : Isa::zero();
+      Isa::store_s8(h + d, high_digits(codes));
+      Isa::store_s8(l + d, low_digits(codes));
+      sum = Isa::add(sum, codes);
+    }
+    int wide_sum = 0;
+    for (int w = 0; w < args.wide.count; ++w) {
+      const int channel = args.wide.channels[w];
+      h[n + size_t(w)] = channel < 0 ? int8_t(0) : h[channel];
+      l[n + size_t(w)] = channel < 0 ? int8_t(0) : l[channel];
+      wide_sum += h[n + size_t(w)] * 256 + l[n + size_t(w)];
+    }
+    corrections[2 * row] = -128 * Isa::reduce_add_int(sum);
+    corrections[2 * row + 1] = -128 * wide_sum;
+    scales[row] = finite ? (max > kMinScale ? max / kMaxQuery : 0) * args.softmax_scale : __builtin_nanf("");
+  }
+};
+
+// The two functions below are apart from their callers and unrolled by hand: GCC spills accumulators that share a
+// function with anything else. N = 4 vectors; R rows of 24 or 12 chains.
+
+// acc[r] = sum over channels of q[row + r] * k, for 4 vectors of keys from `codes` on. The high digits go first and are
+// shifted, so that one set of accumulators serves both.
+struct DotArgs {
+  const int8_t *high, *low;    // digits of the first row
+  size_t stride;               // from one row's digits to the next
+  const int32_t* corrections;  // [R, 2]
+  const std::byte* codes;
+  int quads;
+};
+template <int R, int N>
+inline void pin_all(Isa::Int (&acc)[R][N]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < N; ++i) Isa::pin(acc[r][i]);
+  }
+}
+template <int R>
+inline void add_plane(Isa::Int (&acc)[R][4], const std::byte* codes, const int8_t* digits, size_t stride, int quads) {
+  for (int n = 0; n < quads; ++n, codes += 4 * kPageSize, digits += 4) {
+    Isa::Int k[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) k[i] = Isa::load(codes + 4 * i * kW), Isa::pin(k[i]);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Isa::Int x = Isa::broadcast(digits + size_t(r) * stride);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], k[i], x);
+    }
+  }
+  pin_all(acc);
+}
+template <int R>
+inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) acc[r][i] = Isa::zero();
+  }
+  pin_all(acc);
+  add_plane<R>(acc, args.codes, args.high, args.stride, args.quads);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const Isa::Int start = Isa::set_int(args.corrections[2 * r]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) acc[r][i] = Isa::add(Isa::shift_left32(acc[r][i], 8), start);
+  }
+  pin_all(acc);
+  add_plane<R>(acc, args.codes, args.low, args.stride, args.quads);
+}
+
+// 256 times the part of the wide channels' high digits.
+template <int R>
+__attribute__((noinline)) void score_wide(const DotArgs& args, float* out) {
+  Isa::Int acc[R][4];
+  dot_rows<R>(args, acc);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      Isa::store_float(out + (r * 4 + i) * kW, Isa::mul_float(Isa::to_float(acc[r][i]), Isa::set_float(256)));
+    }
+  }
+}
+
+struct ScoreArgs {
+  DotArgs dot;
+  const float* wide;        // [R, 4 vectors] of score_wide() or nullptr
+  const float* k_scales;    // of the first key
+  const float* q_scales;    // [R]
+  const uint64_t* visible;  // [R]
+  float* out;               // row r at r * kSplitKeys
+};
+template <int R>
+__attribute__((noinline)) void score_keys(const ScoreArgs& args) {
+  Isa::Int acc[R][4];
+  dot_rows<R>(args.dot, acc);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    Isa::Float s[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      s[i] = Isa::to_float(acc[r][i]);
+      if (args.wide != nullptr) s[i] = Isa::add_float(Isa::load_float(args.wide + (r * 4 + i) * kW), s[i]);
+      s[i] = Isa::mul_float(s[i], Isa::load_float(args.k_scales + i * kW));
+      s[i] = Isa::mul_float(s[i], Isa::set_float(args.q_scales[r]));
+    }
+    store_visible(args.visible[r], s, args.out + r * kSplitKeys);
+  }
+}
+
+// Columns [column, column + N vectors) of acc[r] = sum over pages of unit[r] * (sum over the page's keys of code * v).
+struct ValueArgs {
+  const std::byte* v[kSplitPages];  // of the column
+  size_t step;                      // bytes from one quad of keys to the next
+  int num_quads[kSplitPages];
+  int num_pages;
+  const uint8_t* codes;  // row r, page n at r * kSplitKeys + n * kPageSize
+  const float* units;    // row r, page n at r * kSplitPages + n
+  float* acc;
+  size_t head_dim;
+};
+template <int R, int N>
+__attribute__((noinline)) void add_values(const ValueArgs& args) {
+  Isa::Float total[R][N];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < N; ++i) total[r][i] = Isa::zero_float();
+  }
+  for (int page = 0; page < args.num_pages; ++page) {
+    Isa::Int acc[R][N];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < N; ++i) acc[r][i] = Isa::zero();
+    }
+    pin_all(acc);
+    const std::byte* v = args.v[page];
+    const uint8_t* codes = args.codes + page * kPageSize;
+    for (int n = args.num_quads[page]; n > 0; --n, v += args.step, codes += 4) {
+      Isa::Int x[N];
+#pragma GCC unroll 4
+      for (int i = 0; i < N; ++i) x[i] = Isa::load(v + 4 * i * kW), Isa::pin(x[i]);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Isa::Int weights = Isa::broadcast(codes + r * kSplitKeys);
+#pragma GCC unroll 4
+        for (int i = 0; i < N; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], weights, x[i]);
+      }
+    }
+    pin_all(acc);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Isa::Float unit = Isa::set_float(args.units[r * kSplitPages + page]);
+#pragma GCC unroll 4
+      for (int i = 0; i < N; ++i) total[r][i] = Isa::fma(Isa::to_float(acc[r][i]), unit, total[r][i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int i = 0; i < N; ++i) Isa::store_float(args.acc + size_t(r) * args.head_dim + i * kW, total[r][i]);
+  }
+}
+
+struct Q8Block {
+  template <int R>
+  static void score(const AttentionArgs& args, const QueryDigits& q, int row, const Page& page, float* scores) {
+    const auto layout = kv_page_layout(KvType::q8, size_t(args.head_dim), size_t(args.wide.count));
+    uint64_t visible[R];
+    for (int r = 0; r < R; ++r) visible[r] = visible_keys(args, row + r, page.first_key);
+    alignas(64) float wide[R * 4 * kW];
+    const int8_t *high = q.high + size_t(row) * q.stride, *low = q.low + size_t(row) * q.stride;
+    for (int key = 0; key < kPageSize; key += 4 * kW) {
+      const std::byte* codes = page.data + 4 * key;
+      if (args.wide.count > 0) {
+        score_wide<R>({high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1,
+                       codes + kPageSize * args.head_dim, args.wide.count / 4},
+                      wide);
+      }
+      score_keys<R>({.dot = {high, low, q.stride, q.corrections + 2 * row, codes, args.head_dim / 4},
+                     .wide = args.wide.count > 0 ? wide : nullptr,
+                     .k_scales = reinterpret_cast<const float*>(page.data + layout.k_scales) + key,
+                     .q_scales = q.scales + row,
+                     .visible = visible,
+                     .out = scores + key});
+      for (int r = 0; r < R; ++r) visible[r] = kW == 16 ? 0 : visible[r] >> (4 * kW);
+    }
+  }
+
+  // p of a page, times the scales of V, in 8 bits; returns the float that one of its units stands for.
+  static float quantize_weights(const float* p, const float* v_scales, uint8_t* codes) {
+    Isa::Float weights[kPageSize / kW];
+    Isa::Int max = Isa::zero();  // of the bits: the order of floats that are not negative, with NaN above all
+    for (int i = 0; i < kPageSize / kW; ++i) {
+      const Isa::Float x = Isa::load_float(p + i * kW);
+      weights[i] =
+          Isa::zero_below(x, Isa::set_float(__FLT_MIN__), Isa::mul_float(x, Isa::load_float(v_scales + i * kW)));
+      max = Isa::max_int(Isa::float_bits(weights[i]), max);
+    }
+    const int bits = Isa::reduce_max_int(max);
+    float largest;
+    memcpy(&largest, &bits, 4);
+    const Isa::Float inverse = Isa::set_float(largest > kMinScale ? 255.0f / largest : 0);
+    for (int i = 0; i < kPageSize / kW; ++i) {
+      Isa::store_u8(codes + i * kW, Isa::to_int(Isa::mul_float(weights[i], inverse)));
+    }
+    return largest <= kMinScale ? 0 : largest / 255.0f;
+  }
+
+  template <int R>
+  static __attribute__((noinline)) void run(const AttentionArgs& args, const QueryDigits& q, int row,
+                                            const Split& split, const Partials& out) {
+    alignas(64) float p[R][kSplitKeys];
+    alignas(64) uint8_t codes[R][kSplitKeys];
+    float units[R][kSplitPages];
+    for (int n = 0; n < split.count; ++n) score<R>(args, q, row, split.pages[n], p[0] + n * kPageSize);
+    const auto layout = kv_page_layout(KvType::q8, out.head_dim, size_t(args.wide.count));
+    for (int r = 0; r < R; ++r) {
+      softmax_row(p[r], split.count * kPageSize, &out.max[row + r], &out.sum[row + r]);
+      for (int n = 0; n < split.count; ++n) {
+        const auto* v_scales = reinterpret_cast<const float*>(split.pages[n].data + layout.v_scales);
+        units[r][n] = quantize_weights(p[r] + n * kPageSize, v_scales, codes[r] + n * kPageSize);
+      }
+    }
+    ValueArgs values;
+    values.step = 4 * out.head_dim;
+    values.num_pages = split.count;
+    values.head_dim = out.head_dim;
+    for (int n = 0; n < split.count; ++n) {
+      const int64_t left = position_of(args, row + R - 1) + 1 - split.pages[n].first_key;
+      values.num_quads[n] = left <= 0 ? 0 : left < kPageSize ? int(left + 3) / 4 : kPageSize / 4;
+    }
+    // Half the rows at a time: integer and float accumulators side by side.
+    constexpr int kFirst = (R + 1) / 2, kSecond = R / 2;
+    for (int half = 0; half < 2; ++half) {
+      const int r = half * kFirst;
+      if (half == 1 && kSecond == 0) break;
+      values.codes = codes[r];
+      values.units = units[r];
+      for (int column = 0; column < args.head_dim;) {
+        const bool four = column + 4 * kW <= args.head_dim;
+        for (int n = 0; n < split.count; ++n) values.v[n] = split.pages[n].data + layout.v + 4 * column;
+        values.acc = out.acc + size_t(row + r) * out.head_dim + column;
+        if (half == 0) {
+          four ? add_values<kFirst, 4>(values) : add_values<kFirst, 1>(values);
+        } else {
+          four ? add_values<(kSecond > 0 ? kSecond : 1), 4>(values)
+               : add_values<(kSecond > 0 ? kSecond : 1), 1>(values);
+        }
+        column += four ? 4 * kW : kW;
+      }
+    }
+  }
+};
+
+class Q8Attention {
+ public:
+  Q8Attention(const AttentionArgs& args, float* scratch) : args_(args), q_(args, scratch) {}
+  void attend(const Split& split, const Partials& out) const {
+    for_each_block(args_, split, out,
+                   [&](int row, int count) { run_block<Q8Block>(count, args_, q_, row, split, out); });
+  }
+
+ private:
+  const AttentionArgs& args_;
+  QueryDigits q_;
+};
+
+// Codes of one token's row, clamped to +-limit.
+inline void quantize_token(const float* x, size_t n, float scale, float limit, int32_t* codes) {
+  const float inverse = scale > 0 ? 1.0f / scale : 0;
+  for (size_t d = 0; d < n; ++d) {
+    float code = __builtin_nearbyintf(x[d] * inverse);
+    code = code > limit ? limit : code;
+    codes[d] = int32_t(code < -limit ? -limit : code);
+  }
+}
+
+inline void store_q8(const float* k, const float* v, size_t head_dim, const WideChannels& wide, std::byte* page,
+                     size_t slot) {
+  const KvPageLayout layout = kv_page_layout(KvType::q8, head_dim, size_t(wide.count));
+  constexpr size_t kMaxHeadDim = 256;
+  float narrow[kMaxHeadDim];
+  memcpy(narrow, k, head_dim * sizeof(float));
+  float wide_max = 0;
+  for (int w = 0; w < wide.count; ++w) {
+    if (wide.channels[w] < 0) continue;
+    const float magnitude = __builtin_fabsf(k[wide.channels[w]]);
+    wide_max = magnitude > wide_max ? magnitude : wide_max;
+    narrow[wide.channels[w]] = 0;
+  }
+  const float narrow_scale = largest_magnitude(narrow, head_dim) / 127.0f, wide_scale = wide_max / kMaxWide;
+  const float k_scale = narrow_scale > wide_scale ? narrow_scale : wide_scale;
+  const float v_scale = largest_magnitude(v, head_dim) / 127.0f;
+  // A token that is not finite: the scale of V carries the fault into every result that sees it.
+  const bool finite = all_finite(k, head_dim) && all_finite(v, head_dim);
+  const float scales[2] = {finite && k_scale > kMinScale ? k_scale : 0, finite && v_scale > kMinScale ? v_scale : 0};
+  const float v_stored = finite ? scales[1] : __builtin_nanf("");
+  memcpy(page + layout.k_scales + 4 * slot, &scales[0], 4);
+  memcpy(page + layout.v_scales + 4 * slot, &v_stored, 4);
+
+  int32_t codes[kMaxHeadDim];
+  auto* out = reinterpret_cast<uint8_t*>(page);
+  const auto k_offset = [slot](size_t channel) { return (channel / 4 * kPageSize + slot) * 4 + channel % 4; };
+  quantize_token(narrow, scales[0] > 0 ? head_dim : 0, scales[0], 127, codes);
+  if (scales[0] == 0) memset(codes, 0, sizeof codes);
+  for (size_t d = 0; d < head_dim; ++d) out[k_offset(d)] = uint8_t(codes[d] + 128);
+  for (int w = 0; w < wide.count; ++w) {
+    int32_t code = 0;
+    if (wide.channels[w] >= 0 && scales[0] > 0) quantize_token(k + wide.channels[w], 1, scales[0], kMaxWide, &code);
+    const int32_t high = (code + 128) >> 8;
+    out[k_offset(head_dim + size_t(w))] = uint8_t(high + 128);
+    if (wide.channels[w] >= 0) out[k_offset(size_t(wide.channels[w]))] = uint8_t(code - 256 * high + 128);
+  }
+  quantize_token(v, scales[1] > 0 ? head_dim : 0, scales[1], 127, codes);
+  if (scales[1] == 0) memset(codes, 0, sizeof codes);
+  uint8_t* v_out = out + layout.v + (slot / 4 * head_dim) * 4 + slot % 4;
+  for (size_t d = 0; d < head_dim; ++d) v_out[4 * d] = uint8_t(codes[d]);
+}
+
+}  // namespace
+}  // namespace qwin

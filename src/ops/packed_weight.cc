@@ -5,8 +5,10 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
+#include "ops/pack_direct.h"
 #include "quant/decode.h"
 #include "quant/dequantize.h"
 #include "quant/quantize.h"
@@ -22,18 +24,7 @@ size_t spans_of(const StoredMatrix& stored) {
   return round_up(round_up(stored.columns, kSpan) / kSpan, static_cast<size_t>(layout.spans_per_block()));
 }
 
-// The four bytes of one row in the vector at `vector_index`.
-uint8_t* row_bytes(uint8_t* codes, int vector_index, int row) { return codes + vector_index * kVectorBytes + 4 * row; }
-
-uint32_t quad_at(const uint8_t* quants, int quad) {
-  uint32_t word;
-  std::memcpy(&word, quants + 4 * quad, sizeof(word));
-  return word;
-}
-
-void put_quad(uint8_t* codes, int vector_index, int row, uint32_t word) {
-  std::memcpy(row_bytes(codes, vector_index, row), &word, sizeof(word));
-}
+uint32_t quad_at(const uint8_t* quants, int quad) { return load_word<uint32_t>(quants + 4 * quad); }
 
 // Writes 32 codes of one row: group `g` of the span whose codes start at `codes`. Four bytes at a time; a template, so
 // that the choice is made once a weight.
@@ -61,8 +52,6 @@ inline void put_group(uint8_t* codes, int row, int g, const uint8_t* quants) {
     }
   }
 }
-
-void put_half(uint8_t* p, int index, uint16_t bits) { std::memcpy(p + 2 * index, &bits, 2); }
 
 // One flat file block: 32 columns, group `g` of the span.
 template <PackedFormat kFormat>
@@ -109,14 +98,25 @@ using PackRowFn = void (*)(UnpackBlockFn unpack, const std::byte* blocks, size_t
 template <PackedFormat kFormat>
 void pack_row(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, size_t block_bytes, int row,
               uint8_t* tile) {
+  using Direct = typename DirectBlock<kFormat>::Type;
   constexpr PackedLayout layout = packed_layout(kFormat);
-  CodeBlock source;
+  CodeBlock codes;
   for (size_t i = 0; i < num_blocks; ++i) {
-    unpack(blocks + i * block_bytes, &source);
-    if constexpr (layout.nested()) {
-      put_nested_block<kFormat>(source, row, tile + i * layout.block_bytes());
+    const std::byte* source = blocks + i * block_bytes;
+    uint8_t* nested = tile + i * layout.block_bytes();
+    uint8_t* flat = tile + i / 4 * layout.block_bytes();
+    const int group = static_cast<int>(i % 4);
+    if constexpr (std::is_void_v<Direct>) {
+      unpack(source, &codes);
+      if constexpr (layout.nested()) {
+        put_nested_block<kFormat>(codes, row, nested);
+      } else {
+        put_flat_block<kFormat>(codes, row, group, flat);
+      }
+    } else if constexpr (layout.nested()) {
+      put_direct(load_word<Direct>(source), row, nested);
     } else {
-      put_flat_block<kFormat>(source, row, static_cast<int>(i % 4), tile + i / 4 * layout.block_bytes());
+      put_direct(load_word<Direct>(source), row, group, flat);
     }
   }
 }

@@ -10,8 +10,9 @@ namespace {
 
 // Query tokens taken together: a split of K and V stays in the cache for all their rows.
 constexpr size_t kTokensPerItem = 16;
-// Splits of one item that a member takes at a time when there are too few items for everyone.
-constexpr int kSplitsPerPiece = 4;
+// When there are too few items for everyone, members take some splits of an item at a time: this many pieces a member,
+// few, since a piece has to wait for its first pages.
+constexpr size_t kPiecesPerMember = 4;
 // With fewer items a member, one long item could leave the others waiting.
 constexpr size_t kItemsPerMember = 4;
 
@@ -78,19 +79,21 @@ class AttentionWork {
 size_t partial_floats_of(const AttentionArgs& args) {
   return partial_floats(static_cast<size_t>(args.num_tokens) * args.group, args.head_dim);
 }
-size_t num_pieces(const AttentionArgs& args) {
-  return static_cast<size_t>((visible_splits(args).count + kSplitsPerPiece - 1) / kSplitsPerPiece);
-}
 
 // Too few items for everyone (one long sequence): members take a few splits of an item at a time and leave partials,
 // which are merged in order of position afterwards.
 void attend_in_pieces(OpsContext& context, const AttentionWork& work, AttentionFn kernel) {
-  size_t pieces = 0, floats = 0;
+  size_t splits = 0, pieces = 0, floats = 0;
   for (size_t i = 0; i < work.num_items(); ++i) {
     const AttentionArgs args = work.item(i, nullptr);
-    pieces += num_pieces(args);
+    splits += static_cast<size_t>(visible_splits(args).count);
     floats += partial_floats_of(args) * visible_splits(args).count;
   }
+  const size_t piece_splits = std::max<size_t>(1, splits / (kPiecesPerMember * context.team.size()));
+  const auto num_pieces = [piece_splits](const AttentionArgs& args) {
+    return (static_cast<size_t>(visible_splits(args).count) + piece_splits - 1) / piece_splits;
+  };
+  for (size_t i = 0; i < work.num_items(); ++i) pieces += num_pieces(work.item(i, nullptr));
   float* const partials = context.shared_scratch(floats);
   context.team.for_each(pieces, 1, [&](size_t begin, size_t end, int member) {
     float* const scratch = context.member_scratch(member, work.scratch_floats());
@@ -103,8 +106,8 @@ void attend_in_pieces(OpsContext& context, const AttentionWork& work, AttentionF
         to += partial_floats_of(args) * visible_splits(args).count;
         args = work.item(++item, scratch);
       }
-      const int first = static_cast<int>(piece) * kSplitsPerPiece;
-      const int last = std::min(first + kSplitsPerPiece, visible_splits(args).count);
+      const int first = static_cast<int>(piece * piece_splits);
+      const int last = std::min(first + static_cast<int>(piece_splits), visible_splits(args).count);
       kernel(args, first, last, to + partial_floats_of(args) * first);
     }
   });

@@ -13,10 +13,12 @@ constexpr int kW = Isa::kRows;              // floats a vector
 constexpr int kMaxRows = kW == 16 ? 6 : 2;  // query rows at a time: 6 x 4 accumulators of 32 registers, 2 x 4 of 16
 constexpr float kMinusInfinity = -__builtin_inff();
 
-// The visible pages of one split.
+// The visible pages of one split. The processor's own prefetcher stops at the end of each block of some KiB, so kernels
+// ask for what follows: the page's V while they read its K, `ahead` while they read its V.
 struct Page {
   const std::byte* data;
-  int64_t first_key;  // position of slot 0
+  const std::byte* ahead;  // the page in the same place of the next split, or the page itself
+  int64_t first_key;       // position of slot 0
 };
 struct Split {
   Page pages[kSplitPages];
@@ -28,9 +30,17 @@ inline Split split_at(const AttentionArgs& args, int64_t index) {
   Split split{};
   for (int64_t page = index * kSplitPages; page < (index + 1) * kSplitPages && page < visible.end; ++page) {
     if (page >= visible.sinks_end && page < visible.window_begin) continue;
-    split.pages[split.count++] = {args.base + size_t(args.pages[page]) * args.page_stride, page * kPageSize};
+    const std::byte* data = args.base + size_t(args.pages[page]) * args.page_stride;
+    split.pages[split.count++] = {data, data, page * kPageSize};
   }
   return split;
+}
+
+// Asks for the 64-byte lines of a run.
+template <int kBytes>
+inline void prefetch_lines(const std::byte* p) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kBytes; i += 64) Isa::prefetch(p + i);
 }
 
 // The results of the rows of a call, laid out as partial_floats() says.
@@ -132,9 +142,11 @@ inline void for_each_block(const AttentionArgs& args, const Split& split, const 
     out.sum[i] = 0;
     for (size_t d = 0; d < out.head_dim; ++d) out.acc[size_t(i) * out.head_dim + d] = 0;
   }
-  while (row < rows) {
+  Split cached = split;
+  for (Page& page : cached.pages) page.ahead = page.data;
+  for (bool first = true; row < rows; first = false) {
     const int blocks = (rows - row + kMaxRows - 1) / kMaxRows, count = (rows - row + blocks - 1) / blocks;
-    body(row, count);
+    body(row, count, first ? split : cached);
     row += count;
   }
 }
@@ -160,8 +172,13 @@ void attention(const AttentionArgs& args, int begin, int end, float* partials) {
   const Partials state(args, args.scratch), partial(args, args.scratch + floats);
   Type type(args, args.scratch + 2 * floats);
   if (partials == nullptr) clear(args, state);
+  Split next = begin < end ? split_at(args, splits[begin]) : Split{};
   for (int i = begin; i < end; ++i) {
-    const Split split = split_at(args, splits[i]);
+    Split split = next;
+    if (i + 1 < end) next = split_at(args, splits[i + 1]);
+    for (int n = 0; n < split.count; ++n) {
+      if (i + 1 < end && n < next.count) split.pages[n].ahead = next.pages[n].data;
+    }
     const Partials out = partials == nullptr ? partial : Partials(args, partials + size_t(i - begin) * floats);
     type.attend(split, out);
     if (partials != nullptr) continue;

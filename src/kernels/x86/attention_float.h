@@ -16,6 +16,8 @@ inline Isa::Float load_number(const std::byte* p, size_t index) {
 
 template <KvType kType>
 struct FloatBlock {
+  static constexpr int kBytes = kType == KvType::f32 ? 4 : 2;
+
   // scores[r][j] = scale * q[row + r] . k[j] of one page.
   template <int R>
   static void score(const AttentionArgs& args, int row, const Page& page, float* const (&scores)[R]) {
@@ -32,6 +34,8 @@ struct FloatBlock {
       }
       for (int d = 0; d < args.head_dim; ++d) {
         Isa::Float k[4];
+        prefetch_lines<4 * kW * kBytes>(page.data +
+                                        (size_t(kPageSize) * args.head_dim + size_t(d) * kPageSize + chunk) * kBytes);
         for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(page.data, size_t(d) * kPageSize + chunk + i * kW);
         for (int r = 0; r < R; ++r) {
           const Isa::Float x = Isa::broadcast_float(q[r] + d);
@@ -60,8 +64,10 @@ struct FloatBlock {
       const std::byte* v = split.pages[n].data + kv_page_layout(kType, head_dim, 0).v;
       const int64_t left = end - split.pages[n].first_key;
       const int num_keys = int(left < kPageSize ? left : kPageSize);
+      const std::byte* ahead = split.pages[n].ahead + size_t(column) * kPageSize * kBytes;
       for (int j = 0; j < num_keys; ++j) {
         Isa::Float x[N];
+        prefetch_lines<N * kW * kBytes>(ahead + size_t(j) * N * kW * kBytes);
         for (int i = 0; i < N; ++i) x[i] = load_number<kType>(v, size_t(j) * head_dim + column + i * kW);
         for (int r = 0; r < R; ++r) {
           const Isa::Float weight = Isa::broadcast_float(&p[r][n * kPageSize + j]);
@@ -104,7 +110,7 @@ class FloatAttention {
       float* page = widened_ + size_t(n) * page_floats;
       for (size_t i = 0; i < page_floats; i += kW)
         Isa::store_float(page + i, load_number<kType>(split.pages[n].data, i));
-      widened.pages[n].data = reinterpret_cast<const std::byte*>(page);
+      widened.pages[n].data = widened.pages[n].ahead = reinterpret_cast<const std::byte*>(page);
     }
     attend_as<KvType::f32>(widened, out);
   }
@@ -112,8 +118,9 @@ class FloatAttention {
  private:
   template <KvType kRead>
   void attend_as(const Split& split, const Partials& out) {
-    for_each_block(args_, split, out,
-                   [&](int row, int count) { run_block<FloatBlock<kRead>>(count, args_, row, split, out); });
+    for_each_block(args_, split, out, [&](int row, int count, const Split& pages) {
+      run_block<FloatBlock<kRead>>(count, args_, row, pages, out);
+    });
   }
 
   const AttentionArgs& args_;

@@ -83,6 +83,7 @@ struct DotArgs {
   size_t stride;               // from one row's digits to the next
   const int32_t* corrections;  // [R, 2]
   const std::byte* codes;
+  const std::byte* ahead;  // what is read after the codes
   int quads;
 };
 template <int R, int N>
@@ -94,8 +95,10 @@ inline void pin_all(Isa::Int (&acc)[R][N]) {
   }
 }
 template <int R>
-inline void add_plane(Isa::Int (&acc)[R][4], const std::byte* codes, const int8_t* digits, size_t stride, int quads) {
-  for (int n = 0; n < quads; ++n, codes += 4 * kPageSize, digits += 4) {
+inline void add_plane(Isa::Int (&acc)[R][4], const std::byte* codes, const std::byte* ahead, const int8_t* digits,
+                      size_t stride, int quads) {
+  for (int n = 0; n < quads; ++n, codes += 4 * kPageSize, ahead += 8 * kW, digits += 4) {
+    prefetch_lines<8 * kW>(ahead);
     Isa::Int k[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) k[i] = Isa::load(codes + 4 * i * kW), Isa::pin(k[i]);
@@ -116,7 +119,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::zero();
   }
   pin_all(acc);
-  add_plane<R>(acc, args.codes, args.high, args.stride, args.quads);
+  add_plane<R>(acc, args.codes, args.ahead, args.high, args.stride, args.quads);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const Isa::Int start = Isa::set_int(args.corrections[2 * r]);
@@ -124,7 +127,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::add(Isa::shift_left32(acc[r][i], 8), start);
   }
   pin_all(acc);
-  add_plane<R>(acc, args.codes, args.low, args.stride, args.quads);
+  add_plane<R>(acc, args.codes, args.ahead + args.quads * 8 * kW, args.low, args.stride, args.quads);
 }
 
 // 256 times the part of the wide channels' high digits.
@@ -169,8 +172,9 @@ __attribute__((noinline)) void score_keys(const ScoreArgs& args) {
 
 // Columns [column, column + N vectors) of acc[r] = sum over pages of unit[r] * (sum over the page's keys of code * v).
 struct ValueArgs {
-  const std::byte* v[kSplitPages];  // of the column
-  size_t step;                      // bytes from one quad of keys to the next
+  const std::byte* v[kSplitPages];      // of the column
+  const std::byte* ahead[kSplitPages];  // what is read after it
+  size_t step;                          // bytes from one quad of keys to the next
   int num_quads[kSplitPages];
   int num_pages;
   const uint8_t* codes;  // row r, page n at r * kSplitKeys + n * kPageSize
@@ -195,8 +199,10 @@ __attribute__((noinline)) void add_values(const ValueArgs& args) {
     }
     pin_all(acc);
     const std::byte* v = args.v[page];
+    const std::byte* ahead = args.ahead[page];
     const uint8_t* codes = args.codes + page * kPageSize;
-    for (int n = args.num_quads[page]; n > 0; --n, v += args.step, codes += 4) {
+    for (int n = args.num_quads[page]; n > 0; --n, v += args.step, ahead += 2 * N * kW, codes += 4) {
+      prefetch_lines<2 * N * kW>(ahead);
       Isa::Int x[N];
 #pragma GCC unroll 4
       for (int i = 0; i < N; ++i) x[i] = Isa::load(v + 4 * i * kW), Isa::pin(x[i]);
@@ -234,10 +240,11 @@ struct Q8Block {
       const std::byte* codes = page.data + 4 * key;
       if (args.wide.count > 0) {
         score_wide<R>({high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1,
-                       codes + kPageSize * args.head_dim, args.wide.count / 4},
+                       codes + kPageSize * args.head_dim, codes + kPageSize * args.head_dim, args.wide.count / 4},
                       wide);
       }
-      score_keys<R>({.dot = {high, low, q.stride, q.corrections + 2 * row, codes, args.head_dim / 4},
+      score_keys<R>({.dot = {high, low, q.stride, q.corrections + 2 * row, codes,
+                             page.data + layout.v + key * args.head_dim, args.head_dim / 4},
                      .wide = args.wide.count > 0 ? wide : nullptr,
                      .k_scales = reinterpret_cast<const float*>(page.data + layout.k_scales) + key,
                      .q_scales = q.scales + row,
@@ -273,8 +280,13 @@ struct Q8Block {
     alignas(64) float p[R][kSplitKeys];
     alignas(64) uint8_t codes[R][kSplitKeys];
     float units[R][kSplitPages];
-    for (int n = 0; n < split.count; ++n) score<R>(args, q, row, split.pages[n], p[0] + n * kPageSize);
     const auto layout = kv_page_layout(KvType::q8, out.head_dim, size_t(args.wide.count));
+    for (int n = 0; n < split.count; ++n) {
+      const std::byte* ahead = split.pages[n].ahead;
+      for (size_t at = kPageSize * out.head_dim; at < layout.v; at += 64) Isa::prefetch(ahead + at);
+      prefetch_lines<8 * kPageSize>(ahead + layout.k_scales);
+      score<R>(args, q, row, split.pages[n], p[0] + n * kPageSize);
+    }
     for (int r = 0; r < R; ++r) {
       softmax_row(p[r], split.count * kPageSize, &out.max[row + r], &out.sum[row + r]);
       for (int n = 0; n < split.count; ++n) {
@@ -299,7 +311,11 @@ struct Q8Block {
       values.units = units[r];
       for (int column = 0; column < args.head_dim;) {
         const bool four = column + 4 * kW <= args.head_dim;
-        for (int n = 0; n < split.count; ++n) values.v[n] = split.pages[n].data + layout.v + 4 * column;
+        for (int n = 0; n < split.count; ++n) {
+          values.v[n] = split.pages[n].data + layout.v + 4 * column;
+          values.ahead[n] =
+              split.pages[n].ahead + kPageSize * column + (half == 0 ? 0 : kPageSize / 2 * (four ? 4 * kW : kW));
+        }
         values.acc = out.acc + size_t(row + r) * out.head_dim + column;
         if (half == 0) {
           four ? add_values<kFirst, 4>(values) : add_values<kFirst, 1>(values);
@@ -317,8 +333,9 @@ class Q8Attention {
  public:
   Q8Attention(const AttentionArgs& args, float* scratch) : args_(args), q_(args, scratch) {}
   void attend(const Split& split, const Partials& out) const {
-    for_each_block(args_, split, out,
-                   [&](int row, int count) { run_block<Q8Block>(count, args_, q_, row, split, out); });
+    for_each_block(args_, split, out, [&](int row, int count, const Split& pages) {
+      run_block<Q8Block>(count, args_, q_, row, pages, out);
+    });
   }
 
  private:

@@ -25,6 +25,7 @@ struct Isa {
   // Keeps a value in a register of its own: without it GCC copies or spills accumulators of loops that follow each
   // other.
   static void pin(Int& a) { asm volatile("" : "+v"(a)); }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
   static Int bytes(int v) { return _mm512_set1_epi8(char(v)); }
   static Int words(int v) { return _mm512_set1_epi16(short(v)); }
   static Int broadcast(const void* p) {

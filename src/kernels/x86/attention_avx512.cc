@@ -3,6 +3,7 @@
 #include "kernels/x86/isa_512.h"
 #include "kernels/x86/attention_float.h"
 #include "kernels/x86/attention_q8.h"
+#include "kernels/x86/store_kv.h"
 // clang-format on
 
 namespace qwin {

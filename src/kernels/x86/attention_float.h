@@ -127,22 +127,5 @@ class FloatAttention {
   float* widened_;  // [kSplitPages, 2 * kPageSize * head_dim]
 };
 
-template <KvType kType>
-void store_numbers(const float* k, const float* v, size_t head_dim, const WideChannels&, std::byte* page, size_t slot) {
-  if constexpr (kType == KvType::f32) {
-    auto* out = reinterpret_cast<float*>(page);
-    for (size_t d = 0; d < head_dim; ++d) out[d * kPageSize + slot] = k[d];
-    memcpy(out + (kPageSize + slot) * head_dim, v, head_dim * sizeof(float));
-  } else {
-    auto* out = reinterpret_cast<uint16_t*>(page);
-    for (size_t d = 0; d < head_dim; d += kW) {
-      uint16_t halves[kW];
-      Isa::store_half(halves, Isa::load_float(k + d));
-      for (int i = 0; i < kW; ++i) out[(d + i) * kPageSize + slot] = halves[i];
-      Isa::store_half(out + (kPageSize + slot) * head_dim + d, Isa::load_float(v + d));
-    }
-  }
-}
-
 }  // namespace
 }  // namespace qwin

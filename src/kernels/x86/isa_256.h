@@ -25,6 +25,8 @@ struct Isa {
   // Keeps a value in a register of its own: without it GCC copies or spills accumulators of loops that follow each
   // other.
   static void pin(Int& a) { asm volatile("" : "+x"(a)); }
+  // Into the L2 cache: asking for it in L1 waits for that cache's few miss buffers (attention of q8 read 19 GB/s
+  // instead of 24).
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
   static Int bytes(int v) { return _mm256_set1_epi8(char(v)); }
   static Int words(int v) { return _mm256_set1_epi16(short(v)); }

@@ -295,7 +295,7 @@ TEST(ConfigRefusalTest, SizesOutOfBounds) {
                                 {R"({"head_dim": 127})", "head_dim"},
                                 {R"({"head_dim": 0})", "head_dim"},
                                 {R"({"head_dim": 4})", "head_dim"},
-                                {R"({"head_dim": 12})", "head_dim"},
+                                {R"({"head_dim": 24})", "head_dim"},
                                 {R"({"head_dim": 512})", "head_dim"},
                                 {R"({"hidden_size": 28})", "hidden_size / num_attention_heads"},
                                 {R"({"vocab_size": 0})", "vocab_size"},

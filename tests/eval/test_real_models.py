@@ -57,6 +57,14 @@ def test_integers_are_near_the_reference(model):
     assert result["mean_kl"] > 1e-7, "this is not the integer path"
 
 
+def test_keys_and_values_in_8_bits_are_near_the_reference(model):
+    result = kld(model, "--kv-type", "q8")
+    assert result["mean_kl"] <= MAX_MEAN_KL[model], result
+    assert result["top1"] >= MIN_TOP1[model], result
+    assert result["long_text"]["mean_kl"] <= 2 * MAX_MEAN_KL[model], result
+    assert result["long_text"]["top1"] >= MIN_TOP1[model] - 0.01, result
+
+
 def test_float32_is_the_reference(model):
     result = kld(model, "--kv-type", "f32", "--skip-long", isa="float32")
     assert result["nmse"] <= 1e-6, result

@@ -33,7 +33,10 @@ install-test: install-build
 build: install-build  ## Build the command: build/release/qwin
 	@$(call build,release,--target qwin)
 
-build-tests: install-build
+# The tests need the Python extension too, which `make build` leaves out.
+build-tests: install-test
+	@grep -qs '^QWIN_PYTHON:BOOL=ON' build/release/CMakeCache.txt || \
+	  cmake --preset release -Wno-dev -DQWIN_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/$(PYTHON) >/dev/null
 	@$(call build,release)
 
 demo: build  ## Build, fetch a small Qwen2.5 and let it answer

@@ -73,7 +73,7 @@ def check_room_file(room, arrows, bracket, name):
 
 
 def check_sources(root, arrows):
-    """Complaints about the files of src/ and include/qwin."""
+    """Complaints about the files of src/, include/qwin and python/src."""
     complaints = []
 
     def complain(path, number, name, why):
@@ -99,6 +99,10 @@ def check_sources(root, arrows):
         for number, bracket, name in includes(path):
             if bracket == '"' and not name.startswith("qwin/"):
                 complain(path, number, name, "a public header may include only qwin/ and the standard library")
+    for path in sorted((root / "python" / "src").glob("*")):
+        for number, bracket, name in includes(path):
+            if bracket == '"' and "/" in name and not name.startswith("qwin/"):
+                complain(path, number, name, "the extension may include only qwin/ and its own headers")
     return complaints
 
 

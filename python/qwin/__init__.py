@@ -1,23 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """qwin: an inference engine for Qwen language models on CPUs.
 
-This package installs the command `qwin` and tells where it is; it does not hold the engine itself for Python.
+    import qwin
+    engine = qwin.Engine.load_pretrained("qwen2.5-coder-0.5b")
+    print(engine.generate("Write a haiku about rivers.", max_length=64))
 """
 
-import sysconfig
-from importlib import metadata
-from pathlib import Path
+from qwin._core import __version__
+from qwin.command import binary_path
+from qwin.document import DocumentResult, process_document, split_document
+from qwin.engine import Engine
+from qwin.errors import (
+    CancelledError,
+    ContextLengthError,
+    DownloadError,
+    Error,
+    InvalidArgumentError,
+    ModelFileError,
+    NumericalError,
+    QueueFullError,
+    TimedOutError,
+    TooLargeError,
+)
+from qwin.llm import LLM, CompletionOutput, RequestOutput
+from qwin.outputs import Chunk, Result, Timings, TokenLogprob
+from qwin.parallel import ParallelEngine
+from qwin.sampling import SamplingParams
+from qwin.stream import TextStream
 
-__all__ = ["__version__", "binary_path"]
-__version__ = metadata.version("qwin")
-
-
-def binary_path() -> Path:
-    """Path of the installed `qwin` command; FileNotFoundError when the installation lost it."""
-    for file in metadata.files("qwin") or []:
-        if file.name in ("qwin", "qwin.exe") and file.parent.name in ("bin", "Scripts"):
-            return Path(file.locate()).resolve()
-    beside_python = Path(sysconfig.get_path("scripts")) / "qwin"
-    if beside_python.is_file():
-        return beside_python
-    raise FileNotFoundError("the qwin command is not where `pip install` put it; install the package again")
+__all__ = [
+    "LLM",
+    "CancelledError",
+    "Chunk",
+    "CompletionOutput",
+    "ContextLengthError",
+    "DocumentResult",
+    "DownloadError",
+    "Engine",
+    "Error",
+    "InvalidArgumentError",
+    "ModelFileError",
+    "NumericalError",
+    "ParallelEngine",
+    "QueueFullError",
+    "RequestOutput",
+    "Result",
+    "SamplingParams",
+    "TextStream",
+    "TimedOutError",
+    "Timings",
+    "TokenLogprob",
+    "TooLargeError",
+    "__version__",
+    "binary_path",
+    "process_document",
+    "split_document",
+]

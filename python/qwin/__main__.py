@@ -4,7 +4,7 @@
 import os
 import sys
 
-from qwin import binary_path
+from qwin.command import binary_path
 
 binary = str(binary_path())
 os.execv(binary, [binary, *sys.argv[1:]])

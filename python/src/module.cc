@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings.h"
+#include "qwin/version.h"
+
+NB_MODULE(_core, module) {
+  module.attr("__version__") = qwin::kVersion;
+  qwin::python::bind_errors(module);
+  qwin::python::bind_stream(module);
+  qwin::python::bind_engine(module);
+  qwin::python::bind_hub(module);
+}

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine as Python sees it, on a tiny model."""
+
+import asyncio
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qwin
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests/testdata/tiny/qwen2_tied"
+
+PROMPT = [5, 9, 200, 7]
+ENDLESS = {"window_size": 16, "ignore_eos": True}
+
+
+def greedy(engine, prompt=PROMPT, length=12, **arguments):
+    return engine.generate(prompt, length, ignore_eos=True, with_details=True, **arguments)
+
+
+def wait_until_idle(engine):
+    for _ in range(500):
+        stats = engine.stats
+        if stats["requests_running"] + stats["requests_waiting"] == 0:
+            return stats
+        time.sleep(0.01)
+    raise AssertionError(f"still busy: {engine.stats}")
+
+
+def test_a_list_gives_what_its_prompts_give_alone(engine):
+    prompts = [[1 + i, 2, 3] * (i + 1) for i in range(6)]
+    together = engine.generate(prompts, 10, ignore_eos=True, with_details=True)
+    assert [r.token_ids for r in together] == [greedy(engine, p, 10).token_ids for p in prompts]
+    assert isinstance(engine.generate("abc", 3, raw=True), str)
+    assert isinstance(engine.generate(["abc"], 3, raw=True), list)
+
+
+def test_details_tell_all_about_an_answer(engine):
+    result = greedy(engine, logprobs=2, prompt_logprobs=True)
+    assert len(result.token_ids) == 12 and result.finish_reason == "length"
+    assert result.prompt_token_ids == PROMPT and result.prompt_tokens == 4
+    assert [entry.token_id for entry in result.logprobs] == result.token_ids
+    assert [entry.token_id for entry in result.prompt_logprobs] == PROMPT[1:]
+    assert all(entry.logprob <= entry.top[0][1] for entry in result.prompt_logprobs)
+    assert result.timings.ttft_ms > 0
+
+
+def test_prompt_logits_agree_with_the_greedy_token(engine):
+    logits = engine.prompt_logits(PROMPT)
+    assert logits.shape == (4, engine.info["vocab_size"]) and logits.dtype == np.float32
+    assert greedy(engine, length=1).token_ids == [int(np.argmax(logits[-1][:303]))]
+
+
+def test_a_stream_is_the_answer_in_pieces(engine):
+    expected = greedy(engine, length=40)
+    stream = engine.stream_generate(PROMPT, 40, ignore_eos=True, stream_interval=0)
+    chunks = list(stream)
+    assert "".join(chunk["text"] for chunk in chunks) == expected.text
+    assert [token for chunk in chunks for token in chunk["token_ids"]] == expected.token_ids
+    assert [chunk["finish_reason"] for chunk in chunks if "finish_reason" in chunk] == ["length"]
+    assert stream.result().token_ids == expected.token_ids
+    assert list(stream) == []
+
+
+def test_an_async_stream_lets_others_run(engine):
+    expected = greedy(engine, length=60).text
+
+    async def collect():
+        return "".join([c["text"] async for c in engine.stream_generate(PROMPT, 60, ignore_eos=True, stream_interval=0)])
+
+    async def both():
+        return await asyncio.gather(collect(), collect(), collect())
+
+    assert asyncio.run(both()) == [expected] * 3
+
+
+def test_closing_or_dropping_a_stream_cancels_its_request(engine):
+    with engine.stream_generate(PROMPT, **ENDLESS) as stream:
+        next(stream)
+    wait_until_idle(engine)
+    dropped = engine.stream_generate(PROMPT, **ENDLESS)
+    next(dropped)
+    del dropped
+    gc.collect()
+    assert wait_until_idle(engine)["kv_pages_used"] == 0
+
+
+def test_an_exception_between_chunks_leaves_the_engine_well(engine):
+    with pytest.raises(ZeroDivisionError):
+        for _ in engine.stream_generate(PROMPT, **ENDLESS):
+            1 / 0
+    gc.collect()
+    wait_until_idle(engine)
+    assert greedy(engine).token_ids == greedy(engine).token_ids
+
+
+def test_threads_share_the_batch_and_get_their_own_answers(engine):
+    prompts = [[1 + i % 7, 2, 3, i] for i in range(40)]
+    expected = [greedy(engine, p).token_ids for p in prompts]
+    with qwin.ParallelEngine(engine, num_workers=8) as parallel:
+        answers = parallel.map(lambda prompt: greedy(engine, prompt).token_ids, prompts)
+    assert answers == expected
+
+
+def test_map_raises_what_a_call_raised(engine):
+    with qwin.ParallelEngine(engine, num_workers=2) as parallel, pytest.raises(qwin.InvalidArgumentError):
+        parallel.map(lambda prompt: greedy(engine, prompt), [[1], [99999], [2]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "names"),
+    [
+        ({"temperature": -1}, qwin.InvalidArgumentError, "temperature"),
+        ({"top_p": 1.5}, qwin.InvalidArgumentError, "top_p"),
+        ({"max_length": 0}, qwin.InvalidArgumentError, "max_tokens"),
+        ({"window_size": -3}, qwin.InvalidArgumentError, "window"),
+        ({"tempreature": 1}, TypeError, "tempreature"),
+        ({"prompt": [320]}, qwin.InvalidArgumentError, "320"),
+        ({"prompt": [1] * 5000}, qwin.ContextLengthError, "5000"),
+        ({"prompt": 3.5}, qwin.InvalidArgumentError, "float"),
+    ],
+)
+def test_bad_requests_name_what_is_wrong(engine, arguments, error, names):
+    with pytest.raises(error, match=names):
+        engine.generate(**{"prompt": PROMPT, "max_length": 3, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"window_size": 5}, "sliding_window"),
+        ({"attention_type": "hybrid"}, "hybrid"),
+        ({"attention_type": "sparse"}, "attention_type"),
+        ({"quantize_bits": 3}, "4 or 8"),
+        ({"sparse_threshold": 0.2}, "sparse_threshold"),
+        ({"kv_type": "f8"}, "kv_type"),
+        ({"max_batch_size": 0}, "max_batch_size"),
+        ({"context_length": 10**6}, "10"),
+    ],
+)
+def test_impossible_engines_are_refused(options, names):
+    with pytest.raises(qwin.InvalidArgumentError, match=names):
+        qwin.Engine(TINY, kv_memory=16 << 20, **options)
+
+
+def test_missing_and_broken_models_are_refused(tmp_path):
+    with pytest.raises(qwin.Error):
+        qwin.Engine(tmp_path / "nothing.gguf")
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
+    with pytest.raises(qwin.ModelFileError) as caught:
+        qwin.Engine(tmp_path / "broken.gguf")
+    assert caught.value.code == "bad_version"
+
+
+def test_a_window_goes_on_past_the_context():
+    with qwin.Engine(TINY, attention_type="sliding_window", window_size=32, num_sink_tokens=4) as engine:
+        assert len(greedy(engine, length=400).token_ids) == 400
+
+
+def test_closed_engines_say_so_and_close_twice():
+    engine = qwin.Engine(TINY, kv_memory=16 << 20)
+    stream = engine.stream_generate(PROMPT, **{**ENDLESS, "window_size": None, "max_length": 100})
+    engine.close()
+    engine.close()
+    assert list(stream)[-1]["finish_reason"] in ("cancelled", "length")
+    with pytest.raises(qwin.Error, match="closed"):
+        engine.generate(PROMPT)
+    assert "closed" in repr(engine)
+
+
+def test_engines_are_not_pickled(engine):
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(engine)
+
+
+def test_the_interpreter_may_end_while_an_answer_is_written():
+    code = (
+        f"import sys; sys.path.insert(0, {sys.path[0]!r})\n"
+        f"import qwin\nengine = qwin.Engine({str(TINY)!r}, kv_memory=64 << 20, num_sink_tokens=4)\n"
+        "stream = engine.stream_generate([1, 2, 3], window_size=16, ignore_eos=True)\n"
+        "print(len(next(stream)['token_ids']) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_is_told_to_load_its_own(engine):
+    engine.generate(PROMPT, 2)
+    child = os.fork()
+    if child == 0:
+        try:
+            engine.generate(PROMPT, 2)
+        except qwin.Error as error:
+            os._exit(0 if "fork" in str(error) else 2)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert greedy(engine).finish_reason == "length"
+
+
+def test_waiting_leaves_the_interpreter_to_others(engine):
+    counted = 0
+    stop = threading.Event()
+
+    def count():
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counted
+    greedy(engine, length=100)
+    stop.set()
+    thread.join()
+    assert counted > before
+
+
+def test_llm_has_the_shape_of_vllm():
+    llm = qwin.LLM(TINY, kv_memory=64 << 20)
+    params = qwin.SamplingParams(n=2, temperature=1.5, seed=3, max_tokens=5, ignore_eos=True, logprobs=1)
+    outputs = llm.generate(["abc", "de"], params)
+    assert [output.prompt for output in outputs] == ["abc", "de"]
+    for output in outputs:
+        assert [answer.index for answer in output.outputs] == [0, 1]
+        assert output.outputs[0].token_ids != output.outputs[1].token_ids
+        assert output.outputs[0].cumulative_logprob == pytest.approx(sum(e.logprob for e in output.outputs[0].logprobs))
+    assert llm.generate(["abc"], params)[0].outputs[0].token_ids == outputs[0].outputs[0].token_ids
+    llm.close()
+
+
+def test_documents_are_cut_between_sentences_with_overlap(engine):
+    text = "".join(f"Sentence number {i} is here. " for i in range(60)) + "".join(f"这是第{i}句。真的{i}吗？" for i in range(20))
+    segments = qwin.split_document(engine, text, 64, 16)
+    assert len(segments) > 3
+    assert all(len(engine.tokenize(segment)) <= 80 for segment in segments)
+    position = 0
+    for segment in segments:  # each begins within what is covered already, and nothing is left out
+        begin = text.index(segment)
+        assert begin <= position
+        position = begin + len(segment)
+    assert position == len(text)
+    with pytest.raises(qwin.InvalidArgumentError):
+        qwin.split_document(engine, text, 64, 64)
+
+
+def test_the_package_is_typed():
+    assert (ROOT / "python/qwin/py.typed").exists()
+    assert (ROOT / "python/qwin/_core.pyi").exists()

@@ -39,7 +39,7 @@ class Engine:
     max_batch_size: sequences that run in one step. timeout: seconds an idle engine holds a first request so that others
         can start with it; a busy one never waits.
     context_length: tokens of prompt and answer together; default the model's own, as far as KV memory allows.
-    kv_type: "f16" or "f32". kv_memory: bytes; default what the weights leave of the memory, less 20 %.
+    kv_type: "f16", "q8" (half the memory) or "f32". kv_memory: bytes; default what the weights leave of the memory, less 20 %.
     prefix_cache: keep what was read and written for later requests that begin so; cache_dir: also on disk, across
         restarts, up to cache_max_bytes.
 
@@ -60,7 +60,7 @@ class Engine:
         max_queue: int = 256,
         context_length: int | None = None,
         num_threads: int | None = None,
-        kv_type: Literal["f16", "f32"] = "f16",
+        kv_type: Literal["f16", "q8", "f32"] = "f16",
         kv_memory: int | None = None,
         prefix_cache: bool = True,
         cache_dir: str | os.PathLike[str] | None = None,

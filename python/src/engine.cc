@@ -20,7 +20,8 @@ namespace {
 KvCacheType kv_cache_type(const std::string& name) {
   if (name == "f32") return KvCacheType::f32;
   if (name == "f16") return KvCacheType::f16;
-  throw Error(ErrorCode::invalid_argument, "kv_type " + name + " is unknown; use \"f16\" or \"f32\"");
+  if (name == "q8") return KvCacheType::q8;
+  throw Error(ErrorCode::invalid_argument, "kv_type " + name + " is unknown; use \"f16\", \"q8\" or \"f32\"");
 }
 
 // Thread-safe. Calls after close() raise; calls under way end with `cancelled`.

@@ -29,7 +29,8 @@ ARROWS = {
     "bench": ["core", "io", "tokenizer", "kernels", "ops", "model", "runner"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "scheduler", "ops", "kv_store", "model", "runner"],
     "eval": ["sampling", "engine"],
-    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "hub"],
+    "server": [],
+    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "hub", "server"],
 }
 
 # Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,

@@ -69,19 +69,22 @@ void check_model_options(const ModelOptions& options) {
 }
 
 std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
+  return load_engine(options, {.max_batch_size = 1, .max_step_seconds = kMaxStepSeconds}, {});
+}
+
+std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options,
+                                    const std::function<bool()>& stop) {
   check_model_options(options);
-  const EngineOptions engine_options{
-      .num_threads = options.num_threads,
-      .context_length = options.context_length,
-      .window = options.window,
-      .num_sink_tokens = options.num_sink_tokens,
-      .kv_type = parse_kv_type(options.kv_type),
-      .max_batch_size = 1,
-      .max_step_seconds = kMaxStepSeconds,
-  };
+  engine_options.num_threads = options.num_threads;
+  engine_options.context_length = options.context_length;
+  engine_options.window = options.window;
+  engine_options.num_sink_tokens = options.num_sink_tokens;
+  engine_options.kv_type = parse_kv_type(options.kv_type);
   ProgressBar bar("loading");
-  auto engine = Engine::load(resolve_model(options.model), engine_options,
-                             [&](uint64_t done, uint64_t total) { bar.update(done, total); });
+  auto engine = Engine::load(resolve_model(options.model), engine_options, [&](uint64_t done, uint64_t total) {
+    if (stop && stop()) throw Error(ErrorCode::cancelled, "stopped while the model was loading");
+    bar.update(done, total);
+  });
   bar.clear();
   if (banner_wanted()) print_banner(engine->info());
   return engine;

@@ -2,6 +2,7 @@
 // The flags common to every command that loads a model, and the loading itself.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,5 +29,9 @@ void check_model_options(const ModelOptions& options);
 
 // Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
 std::unique_ptr<Engine> load_engine(const ModelOptions& options);
+// The same with more of the engine's options; what the model options say wins. Asks `stop` while loading and throws
+// Error(cancelled) when it says true.
+std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options,
+                                    const std::function<bool()>& stop);
 
 }  // namespace qwin

@@ -57,7 +57,7 @@ def refused(*arguments, kind, **options):
 def test_help_lists_every_command_and_explains_each():
     out, err = qwin("help")
     assert err == "" and qwin()[0] == out == qwin("--help")[0]
-    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         assert f"  {command} " in out
         assert qwin(command, "--help")[0] == qwin("help", command)[0] != ""
 
@@ -71,7 +71,7 @@ def test_usage_errors_are_one_line(arguments):
 
 
 def test_every_long_flag_names_its_environment_twin():
-    for command in ("pull", "list", "show", "rm", "run", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         for line in qwin(command, "--help")[0].splitlines():
             words = line.split()
             if words and words[0].startswith("--"):
@@ -106,7 +106,7 @@ def test_list_show_and_rm_of_a_local_model(home):
 def test_names_stay_in_the_store():
     for command in ("pull", "rm"):
         refused(command, "../x", kind="path")
-    for command in ("show", "run", "tokenize", "logits"):
+    for command in ("show", "run", "serve", "tokenize", "logits"):
         refused(command, "nonsense", kind="invalid_argument")
     refused("pull", "nonsense", kind="invalid_argument")
 

@@ -55,6 +55,7 @@ test: install-test build-tests check  ## Every test but the long ones
 	exit $$status
 
 test-long: install-test build-tests check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
+	@tools/install_dependencies.sh browser
 	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt
 	@for model in $(TEST_MODELS); do $(QWIN_BINARY) pull $$model || exit 1; done
 	@status=0; \

@@ -160,9 +160,11 @@ void Connection::send(std::string_view bytes) {
   if (output_sent_ == output_.size()) {
     output_.clear();
     output_sent_ = 0;
-    const auto full = static_cast<size_t>(limits_.stream_buffer_bytes);
-    if (output_.capacity() > 2 * full) output_.shrink_to_fit();
+    if (output_.capacity() > 2 * static_cast<size_t>(limits_.stream_buffer_bytes)) output_.shrink_to_fit();
   }
+  // A buffer that fills up gets its whole size at once: growing by doubling would take twice of it.
+  const auto full = static_cast<size_t>(limits_.stream_buffer_bytes) + kReadBytes / 8;
+  if (output_.size() + bytes.size() > full / 4 && output_.capacity() < full) output_.reserve(full);
   output_ += bytes;
   last_write_ms_ = context_.now_ms;
   ping_due_ = false;

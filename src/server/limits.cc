@@ -33,6 +33,8 @@ constexpr LimitRow kRows[] = {
     {"--ping-interval", &Limits::ping_seconds, 1, kDay, "s", "of silence before a stream gets a comment"},
     {"--request-timeout", &Limits::request_seconds, 1, 7 * kDay, "s",
      "from a request's arrival to its end, and the longest wait in the queue that is accepted"},
+    {"--rate-limit", &Limits::requests_per_minute, 0, 1000000, "",
+     "generating requests a key, or an address, may make a minute; more get 429; 0: any number"},
     {"--drain-timeout", &Limits::drain_seconds, 0, kDay, "s", "running requests may go on after SIGTERM"},
     {"--max-sessions", &Limits::sessions, 1, 10000000, "", "conversations kept for one key; the oldest is dropped"},
 };

@@ -32,6 +32,7 @@ struct Limits {
   int64_t stall_bytes = 1 << 10;
   int64_t ping_seconds = 15;
   int64_t request_seconds = 600;
+  int64_t requests_per_minute = 0;
   int64_t drain_seconds = 30;
   int64_t sessions = 10000;
 };

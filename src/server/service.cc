@@ -2,6 +2,7 @@
 #include "server/service.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "qwin/error.h"
@@ -21,11 +22,11 @@ constexpr Route kRoutes[] = {
     {"GET", "/page/{id}", "Its scripts and styles", handle_page, true},
     {"GET", "/v1/models", "The model that is served", handle_models},
     {"GET", "/v1/models/{id}", "One model", handle_model},
-    {"POST", "/v1/chat/completions", "Answer a conversation", handle_chat_completions, false, true},
-    {"POST", "/v1/completions", "Continue a text", handle_completions, false, true},
+    {"POST", "/v1/chat/completions", "Answer a conversation", handle_chat_completions, false, true, true},
+    {"POST", "/v1/completions", "Continue a text", handle_completions, false, true, true},
     {"POST", "/tokenize", "Text or a chat to token ids", handle_tokenize, false, true},
     {"POST", "/detokenize", "Token ids to text", handle_detokenize, false, true},
-    {"POST", "/chat", "Say something in a conversation that the server keeps", handle_chat, false, true},
+    {"POST", "/chat", "Say something in a conversation that the server keeps", handle_chat, false, true, true},
     {"GET", "/chat/sessions", "The conversations of this key, the newest first", handle_list_chats, false, true},
     {"GET", "/chat/sessions/{id}", "One conversation with its messages", handle_get_chat, false, true},
     {"DELETE", "/chat/sessions/{id}", "Forget a conversation", handle_delete_chat, false, true},
@@ -77,7 +78,7 @@ bool route_matches(const Route& route, std::string_view path, std::string& param
   return true;
 }
 
-Service::Service(const ServerOptions& options) : options_(options) {
+Service::Service(const ServerOptions& options) : options_(options), rate_limit_(options.limits.requests_per_minute) {
   browser_rules_ = {.loopback = is_loopback_name(options.host), .allowed_origins = options.allowed_origins};
   load_keys();
   if (!browser_rules_.loopback && !keys_.required() && !options.allow_no_auth) {
@@ -95,7 +96,7 @@ void Service::load_keys() {
   }
 }
 
-Admission Service::screen(const HttpRequest& request) const {
+Admission Service::screen(const HttpRequest& request) {
   check_browser_rules(request, browser_rules_);
   Admission admission;
   admission.principal.client = request.peer;
@@ -116,6 +117,11 @@ Admission Service::screen(const HttpRequest& request) const {
   }
   const Route& route = find_route(request, admission.parameter);
   check_content(request);
+  if (route.generates) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const double wait = rate_limit_.take(admission.principal.client, std::chrono::duration<double>(now).count());
+    if (wait > 0) throw HttpError::try_later(429, "rate_limit_error", "too many requests of this client", wait);
+  }
   admission.route = &route;
   return admission;
 }

@@ -15,6 +15,7 @@
 #include "server/chat_store.h"
 #include "server/limits.h"
 #include "server/metrics.h"
+#include "server/rate_limit.h"
 #include "server/server.h"
 
 namespace qwin::server {
@@ -45,6 +46,7 @@ struct Route {
   Handler handler;
   bool open = false;       // needs no key
   bool on_worker = false;  // may take more than a moment
+  bool generates = false;  // counts for the rate limit
 };
 
 class Service {
@@ -52,7 +54,7 @@ class Service {
   explicit Service(const ServerOptions& options);
 
   // Throws HttpError. On the I/O thread.
-  Admission screen(const HttpRequest& request) const;
+  Admission screen(const HttpRequest& request);
   // On the I/O thread, or a worker's where admission.route->on_worker. Throws HttpError or Error.
   Outcome handle(const Admission& admission, const HttpRequest& request);
   // The headers every response to this request gets.
@@ -79,6 +81,7 @@ class Service {
   ServerOptions options_;
   BrowserRules browser_rules_;
   KeyStore keys_;
+  RateLimit rate_limit_;
   std::unique_ptr<ChatStore> chats_;
   Metrics metrics_;
   std::unique_ptr<Engine> engine_;

@@ -229,6 +229,17 @@ TEST_F(ApiTest, RefusesWhenTheQueueIsFullOrTheWaitTooLong) {
   EXPECT_EQ(post("/v1/chat/completions", kChat).header("Retry-After"), "60");
 }
 
+TEST_F(ApiTest, BoundsTheRequestsOfAClient) {
+  options_.limits.requests_per_minute = 2;
+  start();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(post("/v1/chat/completions", kChat).status, 200);
+  const Reply refused = post("/v1/chat/completions", kChat);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.code(), "rate_limit_error");
+  EXPECT_NE(refused.header("Retry-After"), "");
+  EXPECT_EQ(get("/v1/models").status, 200);
+}
+
 TEST_F(ApiTest, CancelsTheOthersWhenOneOfNCannotBeQueued) {
   start({.endless = true, .max_running = 1, .max_waiting = 1});
   EXPECT_EQ(post("/v1/chat/completions", chat_with({{"n", 3}}).dump()).status, 429);

@@ -248,6 +248,17 @@ function applyLanguage() {
   if (!state.busy) show();
 }
 
+// Shows the model's name, once it is loaded.
+async function watchHealth() {
+  try {
+    $("model").textContent = (await api.get("health")).model;
+    say("");
+  } catch (error) {
+    tell(error);
+    if (error.status === 503) setTimeout(watchHealth, 1000);
+  }
+}
+
 async function start() {
   for (const name of settingNames) {
     const box = $(`set-${name}`);
@@ -286,7 +297,7 @@ async function start() {
     $("menu").setAttribute("aria-expanded", String(open));
   });
   applyLanguage();
-  api.get("health").then((health) => { $("model").textContent = health.model; }, tell);
+  watchHealth();
   await list();
   $("prompt").focus();
 }

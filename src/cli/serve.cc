@@ -78,6 +78,8 @@ void serve(CLI::App& command, ServeOptions& options) {
                                                                      : options.chat_database;
   options.engine.batch_timeout_seconds = options.batch_timeout_ms * 1e-3;
   options.engine.prefix_cache = !options.no_prefix_cache;
+  options.model.model = resolve_model(options.model.model);
+  check_model_options(options.model);
   server::Server http(options.server);
   std::fprintf(stderr, "listening on %s, loading the model\n", http.url().c_str());
   http.set_engine(load_engine(options.model, options.engine, [&] { return http.stopping(); }));

@@ -184,7 +184,7 @@ Json operation(const Route& route, const Body& body) {
   }
   Json content = Json::object();
   content[body.response_type]["schema"] = body.response.is_null() ? typed("string") : body.response;
-  if (body.streams) content["text/event-stream"] = {{"schema", typed("string")}};
+  if (body.streams) content["text/event-stream"]["schema"] = Json::object();  // events of JSON, then [DONE]
   operation["responses"] = {{"200", {{"description", route.summary}, {"content", std::move(content)}}}};
   operation["responses"].update(error_responses());
   return operation;

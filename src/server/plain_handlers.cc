@@ -117,6 +117,7 @@ Outcome handle_metrics(Service& service, const Admission&, const HttpRequest&) {
 Outcome handle_openapi(Service&, const Admission&, const HttpRequest&) { return json_response(openapi_document()); }
 
 Outcome handle_models(Service& service, const Admission&, const HttpRequest&) {
+  service.engine();  // there is one, and so a name
   return json_response(
       {{"object", "list"}, {"data", Json::array({model_json(service, service.model_names().front())})}});
 }

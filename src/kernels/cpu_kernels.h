@@ -14,15 +14,31 @@
 
 namespace qwin {
 
-// Rows of activations as integers: x = scale * code, one scale a token and span. One value of each span, the largest,
-// may exceed 8 bits (Qwen2.5's massive activations would drown the other 127 otherwise): it is kept as 256 * high +
-// low.
+// A value kept out of its span's codes: x[column] = value, and the code there is 0.
+struct Outlier {
+  float value;
+  uint32_t column;  // 0 … 127, within the span
+};
+inline constexpr int kMaxExtras = 3;  // outliers of a span beyond its largest value
+// Up to n values stand out of the rest of a span when all others are at most the largest times kExtraSteps[n - 1].
+inline constexpr float kExtraSteps[kMaxExtras] = {0.4f, 0.16f, 0.064f};
+inline constexpr float kMinScale = 1e-30f;  // below this the reciprocal would be infinite; such a span is zero
+// Magnitudes of 16 consecutive codes add up to no more than this, so that group sums of 4- and 6-bit weights fit 16
+// bits.
+inline constexpr int kMaxCodeSum = 1023;
+inline constexpr int kBlockSpans = 4;  // spans whose extra outliers are added together, after their integers
+
+// Rows of activations as integers: x = scale * code, one scale a token and span. The largest value of each span stays
+// as it is, and up to three more that stand out of the rest: Qwen2.5's massive activations would drown the others.
+// Spans come first, so that the tokens of a register tile lie side by side.
 struct QuantizedRows {
-  int8_t* codes;           // [num_tokens, code_stride] low digits, -128 … 127
-  float* scales;           // [num_tokens, num_spans]
-  int32_t* outliers;       // [num_tokens, num_spans] the high digit, in the byte of its place in its quad
-  uint8_t* outlier_quads;  // [num_tokens, num_spans] which of the span's 32 quads
-  int16_t* sums;           // [num_tokens, num_spans * 8] sums of 16 consecutive codes, high digits included
+  int8_t* codes;          // [num_spans, token_stride, 128] -127 … 127
+  float* scales;          // [num_spans, token_stride]
+  int16_t* sums;          // [num_spans, token_stride, 8] sums of 16 consecutive codes
+  Outlier* outliers;      // [num_spans, token_stride] the largest value
+  uint8_t* extra_counts;  // [ceil(num_spans / 4), token_stride, 4] 0 … 3 for each span of a block
+  Outlier* extras;        // [num_spans, token_stride, 3] in order of column; the first extra_counts are set
+  size_t token_stride;    // tokens from one span to the next
 };
 
 // y[t, n] = sum over k of w[n, k] * x[t, k], plus bias and residual, for whole tiles of 16 rows of w.
@@ -32,18 +48,19 @@ struct GemmArgs {
   int num_spans;
   int num_tokens;
   QuantizedRows x;
-  size_t code_stride;  // bytes from one token's codes to the next
-  const int32_t*
-      zero_sums;  // [num_tokens, num_spans * groups] -zero * sum of the group's codes; flat_min: + the sum itself
-  const int16_t*
-      min_sums;       // [num_tokens, num_spans * groups] group sums, each four in the order 0, 2, 1, 3 (nested mins)
-  const float* bias;  // [num_rows] or nullptr
-  const float* residual;  // [num_tokens, out_stride] or nullptr; may be `out`
-  float* out;             // [num_tokens, out_stride]
+  const int32_t* zero_sums;  // [num_spans, token_stride, groups] -zero * sum of the group's codes; flat_min: the sum
+  const int16_t* min_sums;   // [num_spans, token_stride, groups] group sums, each four in the order 0, 2, 1, 3
+  const float* bias;         // [num_rows] or nullptr
+  const float* residual;     // [num_tokens, out_stride] or nullptr; may be `out`
+  float* out;                // [num_tokens, out_stride]
   size_t out_stride;
-  int num_rows;  // rows that exist; the last tile may be partly empty
+  int num_rows;    // rows that exist; the last tile may be partly empty
+  float* scratch;  // [gemm_scratch_floats(num_tokens)]
 };
 using GemmTilesFn = void (*)(const GemmArgs& args, size_t tile_begin, size_t tile_end);
+
+inline constexpr int kPanelTiles = 8;  // tiles that pass together over the tokens of a panel
+inline constexpr size_t gemm_scratch_floats(size_t num_tokens) { return kPanelTiles * kTileRows * num_tokens; }
 
 // Quantizes one token's row of n floats; the span's missing tail counts as zeros. All pointers are those of this token.
 using QuantizeRowFn = void (*)(const float* x, size_t n, const QuantizedRows& row);

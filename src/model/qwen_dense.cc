@@ -62,9 +62,9 @@ size_t activation_floats(const ModelConfig& config, size_t max_tokens, size_t ma
 }  // namespace
 
 uint64_t activation_memory_bytes(const ModelConfig& config, size_t max_tokens, size_t max_logit_rows) {
-  // The quantized copy of an input takes some 1.2 bytes a value, its group sums 0.75 for each of three parts.
+  // The quantized copies of the two inputs take some 1.5 bytes a value, group sums 0.75 for each of three parts.
   return activation_floats(config, max_tokens, max_logit_rows) * sizeof(float) +
-         2 * max_tokens * widest_input(config) * 4;
+         2 * max_tokens * widest_input(config) * 5;
 }
 
 QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& context, size_t max_tokens,
@@ -77,6 +77,7 @@ QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& conte
       max_logit_rows_(max_logit_rows),
       memory_(activation_floats(config_, max_tokens, max_logit_rows) * sizeof(float)),
       input_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_)),
+      down_input_(max_tokens, config_.intermediate_size),
       scratch_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_), kMaxLinearParts) {
   Carver carver(memory_.as<float>());
   const Activations a = carve(carver, config_, max_tokens, max_logit_rows);
@@ -142,10 +143,9 @@ void QwenDense::attention_block(const LayerWeights& layer, const ForwardBatch& b
 void QwenDense::mlp_block(const LayerWeights& layer) {
   rms_norm(context_, hidden_states_, layer.post_attention_layernorm, config_.rms_norm_eps, normed_);
   input_.set(context_, normed_);
-  gate_up(context_, input_, scratch_, layer.gate_proj, layer.up_proj, gate_, up_);
-  input_.set(context_, gate_);
+  gate_up(context_, input_, scratch_, layer.gate_proj, layer.up_proj, gate_, up_, down_input_);
   const LinearPart down[] = {{.weight = &layer.down_proj, .residual = hidden_states_.data, .out = hidden_states_}};
-  linear(context_, input_, scratch_, down);
+  linear(context_, down_input_, scratch_, down);
 }
 
 Matrix QwenDense::logits(std::span<const int32_t> rows) {

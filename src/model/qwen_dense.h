@@ -55,11 +55,11 @@ class QwenDense {
   Matrix normed_;         // [num_tokens, hidden_size]
   Matrix q_, k_, v_;      // [num_tokens, heads * head_dim]
   Matrix attention_out_;  // [num_tokens, num_heads * head_dim]
-  Matrix gate_, up_;      // [num_tokens, intermediate_size]
+  Matrix gate_, up_;      // [num_tokens, intermediate_size] for float32 work
   Matrix cos_, sin_;      // [num_tokens, head_dim / 2]
   Matrix last_hidden_;    // [max_logit_rows, hidden_size]
   Matrix logits_;         // [2 * max_logit_rows, vocab_size], with rows for remainders
-  LinearInput input_;
+  LinearInput input_, down_input_;
   LinearScratch scratch_;
 };
 

@@ -25,10 +25,15 @@ class LinearInput {
   // to some 15 bits. For float32 the rows are x alone. Requires: max_tokens >= 2 * num_tokens.
   void set_with_remainder(OpsContext& context, const Matrix& x);
 
+  // Makes room for [num_tokens, columns] that come span by span through quantize_span() (not for float32).
+  void begin_spans(size_t num_tokens, size_t columns);
+  // Quantizes x [count, columns of the span] as span `span` of the tokens from `first`.
+  void quantize_span(OpsContext& context, const Matrix& x, size_t first, size_t span);
+
   const Matrix& values() const { return values_; }
-  const QuantizedRows& rows() const { return rows_; }
-  size_t code_stride() const { return code_stride_; }
   size_t num_spans() const { return num_spans_; }
+  // As the kernels see them; of the tokens from `first` on.
+  QuantizedRows rows(size_t first = 0) const;
   // Tokens that are worth a member's while.
   size_t token_grain() const;
 
@@ -38,12 +43,11 @@ class LinearInput {
   // left = x - what the codes of row t stand for.
   void subtract_codes(size_t t, const float* x, float* left) const;
 
-  Matrix values_;
-  QuantizedRows rows_{};
-  size_t max_columns_ = 0;
+  Matrix values_;  // without data after begin_spans()
+  size_t max_tokens_ = 0, max_columns_ = 0;
   size_t num_spans_ = 0;
-  size_t code_stride_ = 0;
-  Buffer codes_, scales_, outliers_, outlier_quads_, sums_;
+  size_t token_stride_ = 0;
+  Buffer codes_, scales_, sums_, outliers_, extra_counts_, extras_;
   Buffer remainder_;  // set_with_remainder(): x and what is left of it, in float32
 };
 
@@ -64,8 +68,7 @@ class LinearScratch {
 
  private:
   friend class LinearSweep;
-  size_t bytes_ = 0;
-  std::vector<Buffer> zero_sums_, min_sums_;  // [max_parts], [num_tokens, num_spans * groups]
+  std::vector<Buffer> zero_sums_, min_sums_;  // [max_parts], [num_spans, token_stride, groups]
 };
 
 // All parts share the input: q, k and v; or any single one.
@@ -77,8 +80,9 @@ void linear(OpsContext& context, const LinearInput& input, LinearScratch& scratc
 void linear_with_remainder(OpsContext& context, LinearInput& input, LinearScratch& scratch, const Matrix& x,
                            std::span<const LinearPart> parts);
 
-// out = silu(x * gate^T) * (x * up^T). Uses `up_out` as working memory; out.data is also where the gate is computed.
+// The input of down_proj = silu(x * gate^T) * (x * up^T), quantized as soon as a span of it is there. For float32 it is
+// computed in `gate_out` and `up_out` [num_tokens, weight rows], which nothing else touches.
 void gate_up(OpsContext& context, const LinearInput& input, LinearScratch& scratch, const PackedWeight& gate,
-             const PackedWeight& up, const Matrix& out, const Matrix& up_out);
+             const PackedWeight& up, const Matrix& gate_out, const Matrix& up_out, LinearInput& out);
 
 }  // namespace qwin

@@ -43,13 +43,14 @@ class GemmCase {
     GuardedArray<float> out =
         extras == Extras::residual_in_place ? residual_.clone() : GuardedArray<float>(output_floats());
     if (extras != Extras::residual_in_place) std::fill(out.begin(), out.end(), kUntouched);
+    GuardedArray<float> scratch(gemm_scratch_floats(static_cast<size_t>(size_.num_tokens)));
+    std::fill(scratch.begin(), scratch.end(), kUntouched);
     const GemmArgs args{
         .weights = reinterpret_cast<const std::byte*>(tiles_.data()),
         .tile_bytes = tile_bytes_of(format_, size_.num_spans),
         .num_spans = size_.num_spans,
         .num_tokens = size_.num_tokens,
         .x = input_.rows(),
-        .code_stride = input_.code_stride,
         .zero_sums = sums_.zero_sums.data(),
         .min_sums = sums_.min_sums.data(),
         .bias = extras == Extras::bias || extras == Extras::bias_and_residual ? bias_.data() : nullptr,
@@ -59,6 +60,7 @@ class GemmCase {
         .out = out.data(),
         .out_stride = out_stride(),
         .num_rows = size_.num_rows,
+        .scratch = scratch.data(),
     };
     kernels.gemm_tiles[static_cast<int>(format_)](args, first_tile, last_tile);
     return out;
@@ -99,7 +101,7 @@ class GemmTilesTest : public testing::TestWithParam<std::tuple<CpuIsa, NamedForm
 
 TEST_P(GemmTilesTest, EqualsReferenceForEveryTokenCountAndPartialTile) {
   static constexpr int kRows[] = {1, 15, 16, 17, 24, 31, 40, 48};
-  for (int tokens = 1; tokens <= 17; ++tokens) {
+  for (int tokens = 1; tokens <= 33; ++tokens) {
     const GemmCase::Size size{kRows[tokens % std::size(kRows)], tokens, 2};
     const GemmCase test_case(random_, format(), size, RowPattern::random, WeightPattern::random);
     SCOPED_TRACE(testing::Message() << size.num_rows << " rows, " << tokens << " tokens");
@@ -109,10 +111,33 @@ TEST_P(GemmTilesTest, EqualsReferenceForEveryTokenCountAndPartialTile) {
 
 TEST_P(GemmTilesTest, EqualsReferenceForEverySpanCount) {
   for (int spans = span_step(); spans <= 9; spans += span_step()) {
-    const GemmCase test_case(random_, format(), {19, 3, spans}, RowPattern::random, WeightPattern::random);
-    SCOPED_TRACE(testing::Message() << spans << " spans");
-    expect_equal(test_case, GemmCase::Extras::none, 0, test_case.num_tiles());
+    for (const int tokens : {3, 11}) {
+      const GemmCase test_case(random_, format(), {19, tokens, spans}, RowPattern::random, WeightPattern::random);
+      SCOPED_TRACE(testing::Message() << spans << " spans, " << tokens << " tokens");
+      expect_equal(test_case, GemmCase::Extras::none, 0, test_case.num_tiles());
+    }
   }
+}
+
+// The widths of the real models: hidden and intermediate sizes of Qwen2.5 0.5B and 1.5B.
+TEST_P(GemmTilesTest, EqualsReferenceForTheWidthsOfTheModels) {
+  for (const int columns : {896, 1536, 4864, 8960}) {
+    const int spans = columns / kSpan;
+    if (spans % span_step() != 0) continue;
+    for (const int tokens : {1, 7, 18}) {
+      const GemmCase test_case(random_, format(), {21, tokens, spans}, RowPattern::random, WeightPattern::random);
+      SCOPED_TRACE(testing::Message() << columns << " columns, " << tokens << " tokens");
+      expect_equal(test_case, GemmCase::Extras::none, 0, test_case.num_tiles());
+    }
+  }
+}
+
+// More tiles than pass together over a panel, and a range that begins among them.
+TEST_P(GemmTilesTest, EqualsReferenceForManyTiles) {
+  const GemmCase test_case(random_, format(), {(2 * kPanelTiles + 3) * kTileRows - 5, 10, 2}, RowPattern::random,
+                           WeightPattern::random);
+  expect_equal(test_case, GemmCase::Extras::bias, 0, test_case.num_tiles());
+  expect_equal(test_case, GemmCase::Extras::residual_in_place, 3, 2 * kPanelTiles + 1);
 }
 
 TEST_P(GemmTilesTest, EqualsReferenceAtTheLimitsOfTheIntegers) {

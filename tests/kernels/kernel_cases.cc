@@ -11,41 +11,49 @@ namespace qwin {
 
 namespace {
 
-constexpr int kMaxOutlier = 28672;
-
-// Writes one span from its integers, the way the quantizer would; `outlier` is the place that may exceed 8 bits.
-void set_span(QuantizedInput& input, int token, int span, const int32_t (&values)[kSpan], int outlier) {
-  const size_t at = static_cast<size_t>(token) * input.num_spans + span;
-  int8_t* codes = input.codes.data() + token * input.code_stride + static_cast<size_t>(span) * kSpan;
-  for (int g = 0; g < 8; ++g) input.sums[at * 8 + g] = 0;
-  for (int k = 0; k < kSpan; ++k) {
-    input.sums[at * 8 + k / 16] = static_cast<int16_t>(input.sums[at * 8 + k / 16] + values[k]);
-    codes[k] = static_cast<int8_t>(values[k]);
+// Writes one span from its codes, of which `outliers` are kept apart, the first of them as the largest.
+void set_span(QuantizedInput& input, int token, int span, int (&codes)[kSpan], const std::vector<Outlier>& outliers) {
+  const size_t at = static_cast<size_t>(span) * input.token_stride + static_cast<size_t>(token);
+  for (const Outlier& outlier : outliers) codes[outlier.column] = 0;
+  input.outliers[at] = outliers[0];
+  std::copy(outliers.begin() + 1, outliers.end(), input.extras.data() + at * kMaxExtras);
+  const size_t block = static_cast<size_t>(span / kBlockSpans) * input.token_stride + static_cast<size_t>(token);
+  input.extra_counts[block * kBlockSpans + static_cast<size_t>(span % kBlockSpans)] =
+      static_cast<uint8_t>(outliers.size() - 1);
+  for (size_t g = 0; g < 8; ++g) input.sums[at * 8 + g] = 0;
+  for (size_t k = 0; k < kSpan; ++k) {
+    input.sums[at * 8 + k / 16] = static_cast<int16_t>(input.sums[at * 8 + k / 16] + codes[k]);
+    input.codes[at * kSpan + k] = static_cast<int8_t>(codes[k]);
   }
-  const int high = (values[outlier] + 128) >> 8;
-  codes[outlier] = static_cast<int8_t>(values[outlier] - 256 * high);
-  input.outliers[at] = static_cast<int32_t>(static_cast<uint32_t>(high & 0xff) << (8 * (outlier % 4)));
-  input.outlier_quads[at] = static_cast<uint8_t>(outlier / 4);
+}
+
+// Eight of 16 codes at 127 and one at 7 reach kMaxCodeSum; which ones changes from group to group.
+int largest_code(int k) {
+  const int place = (k + k / 16 * 3) % 16;
+  return place < 8 ? 127 : place == 8 ? kMaxCodeSum - 8 * 127 : 0;
 }
 
 int code_of(Random& random, RowPattern pattern, int k) {
   switch (pattern) {
-    case RowPattern::all_plus: return 127;
-    case RowPattern::all_minus: return -127;
-    case RowPattern::alternating: return k % 2 == 0 ? 127 : -127;
+    case RowPattern::all_plus: return largest_code(k);
+    case RowPattern::all_minus: return -largest_code(k);
+    case RowPattern::alternating: return k % 2 == 0 ? largest_code(k) : -largest_code(k);
     case RowPattern::zero: return 0;
-    default: return static_cast<int>(random() % 255) - 127;
+    default:
+      return std::clamp(static_cast<int>(std::normal_distribution<float>(0, 30)(random)), -62, 62) * (1 + (k % 2));
   }
 }
 
-int outlier_of(Random& random, RowPattern pattern) {
-  switch (pattern) {
-    case RowPattern::all_plus: return kMaxOutlier;
-    case RowPattern::all_minus: return -kMaxOutlier;
-    case RowPattern::alternating: return random() % 2 == 0 ? kMaxOutlier : -kMaxOutlier;
-    case RowPattern::zero: return 0;
-    default: return static_cast<int>(random() % (2 * kMaxOutlier + 1)) - kMaxOutlier;
-  }
+// The first is any, then come the extra ones in order of column from `place`.
+std::vector<Outlier> outliers_of(Random& random, RowPattern pattern, int place) {
+  std::normal_distribution<float> normal(0, 300);
+  if (pattern == RowPattern::zero) return {{0, 0}};
+  std::vector<Outlier> outliers = {{normal(random), static_cast<uint32_t>(place)}};
+  int count = pattern == RowPattern::alternating ? kMaxExtras : 0;
+  if (pattern == RowPattern::random && random() % 4 == 0) count = 1 + static_cast<int>(random() % kMaxExtras);
+  for (int i = 0; i < count && ++place < kSpan; ++i, place += static_cast<int>(random() % 40))
+    outliers.push_back({normal(random), static_cast<uint32_t>(place)});
+  return outliers;
 }
 
 float scale_of(Random& random, RowPattern pattern) {
@@ -90,30 +98,45 @@ GuardedArray<float> random_floats(Random& random, size_t count, float scale) {
 QuantizedInput::QuantizedInput(int num_tokens, int num_spans)
     : num_tokens(num_tokens),
       num_spans(num_spans),
-      code_stride(static_cast<size_t>(num_spans) * kSpan + 64),
-      codes((static_cast<size_t>(num_tokens) - 1) * code_stride + static_cast<size_t>(num_spans) * kSpan),
-      scales(static_cast<size_t>(num_tokens) * num_spans),
+      token_stride(static_cast<size_t>(num_tokens) + (num_tokens > 4 ? 3 : 0)),
+      codes(((static_cast<size_t>(num_spans) - 1) * token_stride + static_cast<size_t>(num_tokens)) * kSpan),
+      scales(codes.size() / kSpan),
+      sums(scales.size() * 8),
       outliers(scales.size()),
-      outlier_quads(scales.size()),
-      sums(scales.size() * 8) {}
+      extra_counts(
+          (static_cast<size_t>((num_spans - 1) / kBlockSpans) * token_stride + static_cast<size_t>(num_tokens)) *
+          kBlockSpans),
+      extras(scales.size() * kMaxExtras) {}
 
-QuantizedRows QuantizedInput::rows() const {
-  return {codes.data(), scales.data(), outliers.data(), outlier_quads.data(), sums.data()};
+QuantizedRows QuantizedInput::rows(int first_token) const {
+  return {.codes = codes.data() + first_token * kSpan,
+          .scales = scales.data() + first_token,
+          .sums = sums.data() + first_token * 8,
+          .outliers = outliers.data() + first_token,
+          .extra_counts = extra_counts.data() + first_token * kBlockSpans,
+          .extras = extras.data() + first_token * kMaxExtras,
+          .token_stride = token_stride};
 }
 
-QuantizedRows QuantizedInput::row(int token) const {
-  const size_t first = static_cast<size_t>(token) * num_spans;
-  return {codes.data() + token * code_stride, scales.data() + first, outliers.data() + first,
-          outlier_quads.data() + first, sums.data() + first * 8};
+int QuantizedInput::code(int token, int k) const {
+  return codes[(static_cast<size_t>(k / kSpan) * token_stride + static_cast<size_t>(token)) * kSpan +
+               static_cast<size_t>(k % kSpan)];
 }
 
-int32_t QuantizedInput::code(int token, int k) const {
-  const QuantizedRows x = row(token);
-  const int span = k / kSpan, place = k % kSpan;
-  int32_t code = x.codes[k];
-  if (x.outlier_quads[span] == place / 4)
-    code += 256 * static_cast<int8_t>(static_cast<uint32_t>(x.outliers[span]) >> (8 * (place % 4)));
-  return code;
+int QuantizedInput::extra_count(int token, int span) const {
+  const size_t block = static_cast<size_t>(span / kBlockSpans) * token_stride + static_cast<size_t>(token);
+  return extra_counts[block * kBlockSpans + static_cast<size_t>(span % kBlockSpans)];
+}
+
+double QuantizedInput::value(int token, int k) const {
+  const int span = k / kSpan;
+  const size_t at = static_cast<size_t>(span) * token_stride + static_cast<size_t>(token);
+  const auto column = static_cast<uint32_t>(k % kSpan);
+  if (outliers[at].column == column) return outliers[at].value;
+  for (size_t i = 0; i < static_cast<size_t>(extra_count(token, span)); ++i) {
+    if (extras[at * kMaxExtras + i].column == column) return extras[at * kMaxExtras + i].value;
+  }
+  return static_cast<double>(scale(token, span)) * code(token, k);
 }
 
 QuantizedInput make_input(Random& random, int num_tokens, int num_spans, RowPattern pattern) {
@@ -121,12 +144,10 @@ QuantizedInput make_input(Random& random, int num_tokens, int num_spans, RowPatt
   const int first_outlier = static_cast<int>(random() % kSpan);  // 128 tokens have it in every place of a span
   for (int t = 0; t < num_tokens; ++t) {
     for (int span = 0; span < num_spans; ++span) {
-      int32_t values[kSpan];
-      for (int k = 0; k < kSpan; ++k) values[k] = code_of(random, pattern, k);
-      const int outlier = (first_outlier + t + span) % kSpan;
-      values[outlier] = outlier_of(random, pattern);
-      set_span(input, t, span, values, outlier);
-      input.scales[static_cast<size_t>(t) * num_spans + span] = scale_of(random, pattern);
+      int codes[kSpan];
+      for (int k = 0; k < kSpan; ++k) codes[k] = code_of(random, pattern, k);
+      set_span(input, t, span, codes, outliers_of(random, pattern, (first_outlier + t + span) % kSpan));
+      input.scales[static_cast<size_t>(span) * input.token_stride + static_cast<size_t>(t)] = scale_of(random, pattern);
     }
   }
   return input;

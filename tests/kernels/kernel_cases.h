@@ -40,10 +40,10 @@ GuardedArray<float> random_floats(Random& random, size_t count, float scale = 1.
 
 // Activation rows as the quantizer could make them, or at the limits of what QuantizedRows can hold.
 enum class RowPattern {
-  random,       // normal, one value of 1000 times the others in some spans
-  all_plus,     // every code 127, the outlier 28672
-  all_minus,    // every code -127, the outlier -28672
-  alternating,  // +127, -127, ..., outliers of both signs
+  random,       // any code, up to three extra outliers in some spans
+  all_plus,     // every 16 codes add up to the most there can be
+  all_minus,    // the same below zero
+  alternating,  // the largest codes, in turn of either sign; three extra outliers a span
   zero,
   extreme_scales,  // random codes; scales from the smallest denormal to 1e30
 };
@@ -53,17 +53,20 @@ inline constexpr RowPattern kRowPatterns[] = {RowPattern::random,    RowPattern:
 
 struct QuantizedInput {
   QuantizedInput(int num_tokens, int num_spans);
-  QuantizedRows rows() const;
-  QuantizedRows row(int token) const;
-  int32_t code(int token, int k) const;  // the high digit included
+  QuantizedRows rows(int first_token = 0) const;
+  double value(int token, int k) const;  // scale * code, or the outlier
+  int extra_count(int token, int span) const;
+  int code(int token, int k) const;
+  float scale(int token, int span) const { return scales[span * token_stride + static_cast<size_t>(token)]; }
 
   int num_tokens, num_spans;
-  size_t code_stride;
+  size_t token_stride;
   GuardedArray<int8_t> codes;
   GuardedArray<float> scales;
-  GuardedArray<int32_t> outliers;
-  GuardedArray<uint8_t> outlier_quads;
   GuardedArray<int16_t> sums;
+  GuardedArray<Outlier> outliers;
+  GuardedArray<uint8_t> extra_counts;
+  GuardedArray<Outlier> extras;
 };
 QuantizedInput make_input(Random& random, int num_tokens, int num_spans, RowPattern pattern);
 

@@ -52,23 +52,24 @@ void bench_gemm(Bench& bench, const CpuKernels& kernels, const NamedFormat& name
   constexpr int kRows = 512, kSpans = 12;
   Random random(1);
   const GuardedArray<uint8_t> tiles = make_tiles(random, named.format, kRows, kSpans, WeightPattern::random);
-  for (const int tokens : {1, 4, 16, 64}) {
-    const QuantizedInput input = make_input(random, tokens, kSpans, RowPattern::random);
+  for (const int tokens : {1, 2, 4, 8, 16, 32, 64, 256}) {
+    const QuantizedInput input = make_input(random, tokens, kSpans, RowPattern::all_plus);
     const GroupSums sums(input, named.format);
-    GuardedArray<float> out(static_cast<size_t>(tokens) * kRows);
+    GuardedArray<float> out(static_cast<size_t>(tokens) * kRows),
+        scratch(gemm_scratch_floats(static_cast<size_t>(tokens)));
     const GemmArgs args{.weights = reinterpret_cast<const std::byte*>(tiles.data()),
                         .tile_bytes = tile_bytes_of(named.format, kSpans),
                         .num_spans = kSpans,
                         .num_tokens = tokens,
                         .x = input.rows(),
-                        .code_stride = input.code_stride,
                         .zero_sums = sums.zero_sums.data(),
                         .min_sums = sums.min_sums.data(),
                         .bias = nullptr,
                         .residual = nullptr,
                         .out = out.data(),
                         .out_stride = kRows,
-                        .num_rows = kRows};
+                        .num_rows = kRows,
+                        .scratch = scratch.data()};
     const GemmTilesFn kernel = kernels.gemm_tiles[static_cast<int>(named.format)];
     bench.time("gemm_tiles " + std::string(named.name) + " T=" + std::to_string(tokens), kernels.name,
                static_cast<double>(tiles.size()), 1.0 * tokens * kRows * kSpans * kSpan,

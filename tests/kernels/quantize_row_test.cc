@@ -18,12 +18,27 @@ namespace {
 constexpr size_t kLengths[] = {1,   2,   3,   7,   15,  16,  17,  31,  33,  63,  64,  65,  96,
                                127, 128, 129, 160, 200, 255, 256, 257, 384, 500, 896, 1000};
 
-enum class Pattern { normal, one_outlier, two_equal, all_equal, zero, denormal, tiny, huge, half_steps, num_patterns };
+enum class Pattern {
+  normal,
+  one_outlier,
+  two_equal,
+  heavy_tail,
+  steps,  // every value 2.6 times the next: the longest run of outliers there can be
+  all_equal,
+  zero,
+  denormal,
+  tiny,
+  huge,
+  half_steps,
+  num_patterns
+};
 
 GuardedArray<float> make_row(Random& random, size_t n, Pattern pattern) {
   GuardedArray<float> x = random_floats(random, n);
   const size_t a = random() % n, b = random() % n;
   for (size_t i = 0; i < n; ++i) {
+    if (pattern == Pattern::heavy_tail) x[i] = x[i] * x[i] * x[i];
+    if (pattern == Pattern::steps) x[i] = std::copysign(std::pow(2.6f, static_cast<float>(i % 30)), x[i]);
     if (pattern == Pattern::all_equal) x[i] = i % 3 == 0 ? -2.5f : 2.5f;
     if (pattern == Pattern::zero) x[i] = i % 2 == 0 ? 0.0f : -0.0f;
     if (pattern == Pattern::denormal) x[i] *= 1e-41f;
@@ -43,8 +58,9 @@ QuantizedInput quantize(const CpuKernels& kernels, const GuardedArray<float>& x)
   std::ranges::fill(q.codes, int8_t{99});
   std::ranges::fill(q.sums, int16_t{9999});
   std::ranges::fill(q.scales, 9999.0f);
-  std::ranges::fill(q.outliers, 9999);
-  std::ranges::fill(q.outlier_quads, uint8_t{99});
+  std::ranges::fill(q.outliers, Outlier{9999, 9999});
+  std::ranges::fill(q.extra_counts, uint8_t{99});
+  std::ranges::fill(q.extras, Outlier{9999, 9999});
   kernels.quantize_row(x.data(), x.size(), q.rows());
   return q;
 }
@@ -70,21 +86,22 @@ TEST_P(QuantizeRowTest, EqualsReferenceBitForBit) {
       ASSERT_TRUE(same_bytes(expected.scales, actual.scales));
       ASSERT_TRUE(same_bytes(expected.codes, actual.codes));
       ASSERT_TRUE(same_bytes(expected.outliers, actual.outliers));
-      ASSERT_TRUE(same_bytes(expected.outlier_quads, actual.outlier_quads));
+      ASSERT_TRUE(same_bytes(expected.extra_counts, actual.extra_counts));
+      ASSERT_TRUE(same_bytes(expected.extras, actual.extras));
       ASSERT_TRUE(same_bytes(expected.sums, actual.sums));
     }
   }
 }
 
 TEST_P(QuantizeRowTest, KeepsEveryValueWithinHalfAStep) {
-  for (const Pattern pattern : {Pattern::normal, Pattern::one_outlier, Pattern::two_equal, Pattern::all_equal,
-                                Pattern::huge, Pattern::half_steps}) {
+  for (const Pattern pattern : {Pattern::normal, Pattern::one_outlier, Pattern::two_equal, Pattern::heavy_tail,
+                                Pattern::steps, Pattern::all_equal, Pattern::huge, Pattern::half_steps}) {
     const GuardedArray<float> x = make_row(random_, 640, pattern);
     const QuantizedInput q = quantize(kernels_, x);
     for (int k = 0; k < 640; ++k) {
-      const double step = q.scales[k / kSpan];
+      const double step = q.scale(0, k / kSpan);
       // Half a step, and what two float roundings of a value of that size can add.
-      ASSERT_LE(std::fabs(x[k] - step * q.code(0, k)), step / 2 + 2e-7 * std::fabs(x[k])) << "at " << k;
+      ASSERT_LE(std::fabs(x[k] - q.value(0, k)), step / 2 + 2e-7 * std::fabs(x[k])) << "at " << k;
     }
   }
 }
@@ -99,12 +116,53 @@ TEST_P(QuantizeRowTest, SumsAreThoseOfTheWholeCodes) {
   }
 }
 
-TEST_P(QuantizeRowTest, OneOutlierDoesNotCoarsenItsSpan) {
+TEST_P(QuantizeRowTest, OutliersDoNotCoarsenTheirSpan) {
+  for (int count = 1; count <= 1 + kMaxExtras; ++count) {
+    GuardedArray<float> x = random_floats(random_, kSpan);
+    for (int i = 0; i < count; ++i) x[static_cast<size_t>(30 * i + 7)] = i % 2 == 0 ? 100.0f : -20.0f;
+    const QuantizedInput q = quantize(kernels_, x);
+    EXPECT_LT(q.scales[0], 5.0f / 127) << count << " outliers";
+    EXPECT_EQ(q.outliers[0].column, 7u);
+    EXPECT_EQ(q.extra_count(0, 0), count - 1);
+    for (int i = 0; i < count; ++i) EXPECT_EQ(q.value(0, 30 * i + 7), x[static_cast<size_t>(30 * i + 7)]);
+  }
+}
+
+TEST_P(QuantizeRowTest, MoreThanFourLargeValuesStayInTheCodes) {
   GuardedArray<float> x = random_floats(random_, kSpan);
-  x[77] = 100.0f;
+  for (size_t i = 0; i < 5; ++i) x[20 * i] = 100.0f;
   const QuantizedInput q = quantize(kernels_, x);
-  EXPECT_LT(q.scales[0], 5.0f / 127);
-  EXPECT_NEAR(q.scales[0] * static_cast<float>(q.code(0, 77)), 100.0f, q.scales[0]);
+  EXPECT_EQ(q.outliers[0].column, 0u);
+  EXPECT_EQ(q.extra_count(0, 0), 0);
+  EXPECT_EQ(q.code(0, 20), 127);
+}
+
+// What the kernels' 16-bit group sums rely on.
+TEST_P(QuantizeRowTest, MagnitudesOfSixteenCodesAreBounded) {
+  for (int pattern = 0; pattern < static_cast<int>(Pattern::num_patterns); ++pattern) {
+    const GuardedArray<float> x = make_row(random_, 640, static_cast<Pattern>(pattern));
+    const QuantizedInput q = quantize(kernels_, x);
+    for (int k = 0; k < 640; k += 16) {
+      int sum = 0;
+      for (int i = 0; i < 16; ++i) sum += std::abs(q.code(0, k + i));
+      ASSERT_LE(sum, kMaxCodeSum) << "pattern " << pattern << " at " << k;
+    }
+  }
+}
+
+TEST_P(QuantizeRowTest, ARowAmongOthersTouchesNoOther) {
+  constexpr int kSpans = 6;
+  const GuardedArray<float> x = make_row(random_, kSpans * kSpan - 9, Pattern::heavy_tail);
+  QuantizedInput q(3, kSpans);
+  std::ranges::fill(q.codes, int8_t{99});
+  std::ranges::fill(q.extra_counts, uint8_t{99});
+  kernels_.quantize_row(x.data(), x.size(), q.rows(1));
+  const QuantizedInput alone = quantize(kernels_, x);
+  for (int k = 0; k < kSpans * kSpan; ++k) {
+    ASSERT_EQ(q.code(0, k), 99);
+    ASSERT_EQ(q.code(2, k), 99);
+    ASSERT_EQ(q.value(1, k), alone.value(0, k)) << "at " << k;
+  }
 }
 
 // A fault in the arithmetic must reach the logits, where it is reported, and not end as a plausible number.
@@ -119,7 +177,7 @@ TEST_P(QuantizeRowTest, NonFiniteValuesMakeTheirSpanNonFinite) {
       EXPECT_TRUE(std::isfinite(q.scales[2]));
       const QuantizedInput expected = quantize(reference_, x);
       EXPECT_TRUE(same_bytes(expected.codes, q.codes) && same_bytes(expected.sums, q.sums));
-      EXPECT_TRUE(same_bytes(expected.outliers, q.outliers) && same_bytes(expected.outlier_quads, q.outlier_quads));
+      EXPECT_TRUE(same_bytes(expected.outliers, q.outliers) && same_bytes(expected.extra_counts, q.extra_counts));
     }
     GuardedArray<float> all(kSpan);
     std::ranges::fill(all, value);

@@ -54,16 +54,21 @@ std::vector<float> apply(OpsContext& context, const Weight& weight, const Matrix
   return out;
 }
 
-// The activations as the integer path sees them: scale * code, the high digit included.
+// The activations as the integer path sees them: scale * code, or the outlier.
 std::vector<double> seen_by_integers(const LinearInput& input, size_t token, size_t columns) {
   std::vector<double> x(columns);
-  const QuantizedRows& rows = input.rows();
+  const QuantizedRows row = input.rows(token);
   for (size_t k = 0; k < columns; ++k) {
-    const size_t at = token * input.num_spans() + k / kSpan, place = k % kSpan;
-    int code = rows.codes[token * input.code_stride() + k];
-    if (rows.outlier_quads[at] == place / 4)
-      code += 256 * static_cast<int8_t>(static_cast<uint32_t>(rows.outliers[at]) >> (8 * (place % 4)));
-    x[k] = static_cast<double>(rows.scales[at]) * code;
+    const size_t at = k / kSpan * row.token_stride;
+    x[k] = static_cast<double>(row.scales[at]) * row.codes[at * kSpan + k % kSpan];
+  }
+  for (size_t span = 0; span < input.num_spans(); ++span) {
+    const auto put = [&](const Outlier& outlier) {
+      if (span * kSpan + outlier.column < columns) x[span * kSpan + outlier.column] = outlier.value;
+    };
+    const size_t at = span * row.token_stride, block = span / kBlockSpans * row.token_stride * kBlockSpans;
+    put(row.outliers[at]);
+    for (size_t i = 0; i < row.extra_counts[block + span % kBlockSpans]; ++i) put(row.extras[at * kMaxExtras + i]);
   }
   return x;
 }
@@ -258,18 +263,53 @@ TEST(LinearPartsTest, GateUpIsSiluOfOneTimesTheOther) {
     OpsContext context(isa, 2, {});
     const Weight gate(context, random, DType::q4_k, 100, 256), up(context, random, DType::q6_k, 100, 256);
     const Rows rows(random, 67, 256);
-    std::vector<float> out(67 * 100), up_out(67 * 100);
-    LinearInput input(67, 256);
+    LinearInput input(67, 256), down_input(67, 100);
     LinearScratch scratch(67, 256, 2);
     input.set(context, rows.matrix);
-    gate_up(context, input, scratch, gate.packed, up.packed, {out.data(), 67, 100, 100}, {up_out.data(), 67, 100, 100});
+    std::vector<float> out(67 * 100), up_out(67 * 100);
+    gate_up(context, input, scratch, gate.packed, up.packed, {out.data(), 67, 100, 100}, {up_out.data(), 67, 100, 100},
+            down_input);
     const std::vector<float> g = apply(context, gate, rows.matrix, nullptr, nullptr),
                              u = apply(context, up, rows.matrix, nullptr, nullptr);
-    for (size_t i = 0; i < out.size(); ++i) {
+    std::vector<float> expected(67 * 100);
+    for (size_t i = 0; i < expected.size(); ++i) {
       const double exact = g[i] / (1 + std::exp(-static_cast<double>(g[i]))) * u[i];
-      ASSERT_NEAR(out[i], exact, 2e-6 * std::fabs(exact) + 2e-38 * std::fabs(static_cast<double>(g[i]) * u[i]))
-          << cpu_isa_name(isa) << " at " << i;
+      expected[i] = static_cast<float>(exact);
+      if (!context.float32()) continue;
+      ASSERT_NEAR(out[i], exact, 2e-6 * std::fabs(exact) + 2e-38 * std::fabs(static_cast<double>(g[i]) * u[i])) << i;
     }
+    if (context.float32()) continue;
+    for (size_t t = 0; t < 67; ++t) {
+      const std::vector<double> x = seen_by_integers(down_input, t, 100);
+      for (size_t k = 0; k < 100; ++k) {
+        const double exact = expected[t * 100 + k], step = down_input.rows(t).scales[0];
+        ASSERT_NEAR(x[k], exact, 0.501 * step + 3e-6 * std::fabs(exact))
+            << cpu_isa_name(isa) << " at " << t << ", " << k;
+      }
+    }
+  }
+}
+
+// Spans of several tiles, the last one cut: the fused quantization equals that of the product itself.
+TEST(LinearPartsTest, GateUpQuantizesWhatLinearWouldGive) {
+  std::mt19937_64 random(11);
+  OpsContext context(detect_cpu_isa(), 2, {});
+  const size_t columns = 700;
+  const Weight gate(context, random, DType::q4_k, columns, 256), up(context, random, DType::q5_0, columns, 256);
+  for (const size_t tokens : {1, 5, 300}) {
+    const Rows rows(random, tokens, 256);
+    LinearInput input(tokens, 256), fused(tokens, columns), plain(tokens, columns);
+    LinearScratch scratch(tokens, 256, 2);
+    input.set(context, rows.matrix);
+    gate_up(context, input, scratch, gate.packed, up.packed, {nullptr, tokens, columns, columns},
+            {nullptr, tokens, columns, columns}, fused);
+    std::vector<float> g = apply(context, gate, rows.matrix, nullptr, nullptr);
+    const std::vector<float> u = apply(context, up, rows.matrix, nullptr, nullptr);
+    for (size_t t = 0; t < tokens; ++t)
+      context.kernels.silu_mul(&g[t * columns], &u[t * columns], columns, &g[t * columns]);
+    plain.set(context, {g.data(), tokens, columns, columns});
+    for (size_t t = 0; t < tokens; ++t)
+      ASSERT_EQ(seen_by_integers(fused, t, columns), seen_by_integers(plain, t, columns)) << tokens << ", " << t;
   }
 }
 

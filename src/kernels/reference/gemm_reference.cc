@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The specification of the integer GEMM: which integers are summed, and in which order the few float operations come.
 // Inside a span everything is exact integer arithmetic (any order gives the same sum); float work is one fused
-// multiply-add a group (flat) or a span (nested), in order of columns.
+// multiply-add a group (flat) or a span (nested) and one for the span's outlier, in order of columns, and after every
+// fourth span the extra outliers of the four.
+#include <algorithm>
 #include <cmath>
 
 #include "core/half.h"
@@ -29,93 +31,115 @@ float half_at(const uint8_t* p, int index) {
   return half_to_float(static_cast<uint16_t>(p[2 * index] | p[2 * index + 1] << 8));
 }
 
-// Everything of one row, one token and one span.
-struct SpanSums {
-  int32_t low[8];  // per group: sum of (code - zero) * low digit, zero also times the high digit
-  int32_t sum[8];  // per group: sum of the activation codes, high digit included
-  int32_t high;    // code * high digit of the outlier
-  int high_group;
+// One token's activations and one row's packed weights.
+struct Operands {
+  const GemmArgs& args;
+  const PackedLayout& layout;
+  const uint8_t* tile;
+  int row, token;
+
+  size_t at(int span) const { return static_cast<size_t>(span) * args.x.token_stride + static_cast<size_t>(token); }
+  const uint8_t* block(int span) const {
+    return tile + static_cast<size_t>(span / layout.spans_per_block()) * layout.block_bytes();
+  }
+  int in_block(int span) const { return span % layout.spans_per_block(); }
+  int code(int span, int k) const {
+    return code_at(layout.code, block(span) + in_block(span) * layout.code_bytes(), row, k);
+  }
+  int sub_scale(int span, int g) const {
+    const uint8_t* sub = block(span) + layout.scales_offset() + in_block(span) * layout.span_scales_bytes();
+    return static_cast<int8_t>(sub[g * kTileRows + row]);
+  }
+  int sub_min(int span, int g) const {
+    const uint8_t* mins = block(span) + layout.mins_offset() + in_block(span) * layout.span_mins_bytes();
+    return mins[(g / 4 * kTileRows + row) * 4 + g % 4];
+  }
+  float super_scale(int span) const { return half_at(block(span) + layout.super_offset(), row); }
+  float super_min(int span) const { return half_at(block(span) + layout.super_offset(), kTileRows + row); }
+  float scale(int span, int g) const { return half_at(block(span) + layout.scales_offset(), g * kTileRows + row); }
+  float min(int span, int g) const { return half_at(block(span) + layout.mins_offset(), g * kTileRows + row); }
+
+  // Of the group's activation codes.
+  int sum(int span, int g) const {
+    const int16_t* sums = args.x.sums + at(span) * 8;
+    return layout.group() == 16 ? sums[g] : sums[2 * g] + sums[2 * g + 1];
+  }
+  // Sum of (code - zero) * activation code over the group.
+  int dot(int span, int g) const {
+    const int8_t* x = args.x.codes + at(span) * kSpan;
+    int sum = 0;
+    for (int k = g * layout.group(); k < (g + 1) * layout.group(); ++k) sum += (code(span, k) - layout.zero) * x[k];
+    return sum;
+  }
 };
 
-SpanSums span_sums(const PackedLayout& layout, const uint8_t* codes, int row, const QuantizedRows& x, int span) {
-  SpanSums s{};
-  for (int k = 0; k < kSpan; ++k) {
-    const int g = k / layout.group();
-    s.low[g] += code_at(layout.code, codes, row, k) * x.codes[span * kSpan + k];
-  }
-  for (int g = 0; g < layout.groups_per_span(); ++g) {
-    for (int i = 0; i < layout.group() / 16; ++i) s.sum[g] += x.sums[span * 8 + g * layout.group() / 16 + i];
-    s.low[g] -= layout.zero * s.sum[g];
-  }
-  const int quad = x.outlier_quads[span];
-  for (int byte = 0; byte < 4; ++byte) {
-    const int8_t high = static_cast<int8_t>(static_cast<uint32_t>(x.outliers[span]) >> (8 * byte));
-    s.high += code_at(layout.code, codes, row, quad * 4 + byte) * high;
-  }
-  s.high_group = quad * 4 / layout.group();
-  return s;
-}
-
-// Wrapping products and sums: the true value fits 32 bits, intermediate ones need not.
-int32_t wrap_mul(int32_t a, int32_t b) {
-  return static_cast<int32_t>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
-}
-int32_t wrap_add(int32_t a, int32_t b) {
-  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
-}
-
-float add_flat_span(const PackedLayout& layout, const uint8_t* block, int row, const SpanSums& s, float x_scale,
-                    float acc) {
-  const uint8_t* scales = block + layout.scales_offset();
+float add_flat_span(const Operands& o, int span, float acc) {
   float sum = 0;
   for (int g = 0; g < 4; ++g) {
-    sum = std::fma(static_cast<float>(s.low[g]), half_at(scales, g * kTileRows + row), sum);
-    if (layout.has_min()) {
-      const float min = half_at(block + layout.mins_offset(), g * kTileRows + row);
-      sum = std::fma(static_cast<float>(s.sum[g]), -min, sum);
-    }
+    sum = std::fma(static_cast<float>(o.dot(span, g)), o.scale(span, g), sum);
+    if (o.layout.has_min()) sum = std::fma(static_cast<float>(o.sum(span, g)), -o.min(span, g), sum);
   }
-  sum = std::fma(static_cast<float>(wrap_mul(s.high, 256)), half_at(scales, s.high_group * kTileRows + row), sum);
-  return std::fma(sum, x_scale, acc);
+  return std::fma(sum, o.args.x.scales[o.at(span)], acc);
 }
 
-float add_nested_span(const PackedLayout& layout, const uint8_t* block, int row, int in_block, const SpanSums& s,
-                      float x_scale, float acc) {
-  const int groups = layout.groups_per_span();
-  const auto* sub =
-      reinterpret_cast<const int8_t*>(block + layout.scales_offset() + in_block * layout.span_scales_bytes());
-  int32_t total = 0;
-  for (int g = 0; g < groups; ++g) total = wrap_add(total, wrap_mul(s.low[g], sub[g * kTileRows + row]));
-  total = wrap_add(total, wrap_mul(wrap_mul(s.high, sub[s.high_group * kTileRows + row]), 256));
-  const uint8_t* super = block + layout.super_offset();
-  acc = std::fma(static_cast<float>(total), half_at(super, row) * x_scale, acc);
-  if (!layout.has_min()) return acc;
-  const uint8_t* mins = block + layout.mins_offset() + in_block * layout.span_mins_bytes();
-  int32_t min_total = 0;
-  for (int g = 0; g < groups; ++g) min_total += mins[(g / 4 * kTileRows + row) * 4 + g % 4] * s.sum[g];
-  return std::fma(static_cast<float>(min_total), half_at(super, kTileRows + row) * -x_scale, acc);
+float add_nested_span(const Operands& o, int span, float acc) {
+  int total = 0, min_total = 0;
+  for (int g = 0; g < o.layout.groups_per_span(); ++g) {
+    total += o.dot(span, g) * o.sub_scale(span, g);
+    if (o.layout.has_min()) min_total += o.sum(span, g) * o.sub_min(span, g);
+  }
+  float sum = static_cast<float>(total) * o.super_scale(span);
+  if (o.layout.has_min()) sum = std::fma(static_cast<float>(min_total), -o.super_min(span), sum);
+  return std::fma(sum, o.args.x.scales[o.at(span)], acc);
+}
+
+// The weight of column k in float32.
+float weight(const Operands& o, int span, int k) {
+  const int g = k / o.layout.group();
+  const auto code = static_cast<float>(o.code(span, k) - o.layout.zero);
+  const bool nested = o.layout.nested();
+  const float scale = nested ? o.super_scale(span) * static_cast<float>(o.sub_scale(span, g)) : o.scale(span, g);
+  if (!o.layout.has_min()) return code * scale;
+  const float min = nested ? o.super_min(span) * static_cast<float>(o.sub_min(span, g)) : o.min(span, g);
+  return std::fma(code, scale, -min);
+}
+
+float add_outlier(const Operands& o, int span, const Outlier& outlier, float acc) {
+  return std::fma(weight(o, span, static_cast<int>(outlier.column)), outlier.value, acc);
+}
+
+float add_extras(const Operands& o, int span, float acc) {
+  const size_t block_at =
+      static_cast<size_t>(span / kBlockSpans) * o.args.x.token_stride + static_cast<size_t>(o.token);
+  const int count = o.args.x.extra_counts[block_at * kBlockSpans + static_cast<size_t>(span % kBlockSpans)];
+  for (int i = 0; i < count; ++i)
+    acc = add_outlier(o, span, o.args.x.extras[o.at(span) * kMaxExtras + static_cast<size_t>(i)], acc);
+  return acc;
+}
+
+float dot_row(const Operands& o) {
+  float acc = 0;
+  for (int first = 0; first < o.args.num_spans; first += kBlockSpans) {
+    const int end = std::min(first + kBlockSpans, o.args.num_spans);
+    for (int span = first; span < end; ++span) {
+      acc = o.layout.nested() ? add_nested_span(o, span, acc) : add_flat_span(o, span, acc);
+      acc = add_outlier(o, span, o.args.x.outliers[o.at(span)], acc);
+    }
+    for (int span = first; span < end; ++span) acc = add_extras(o, span, acc);
+  }
+  return acc;
 }
 
 template <PackedFormat kFormat>
 void gemm_tiles_reference(const GemmArgs& args, size_t tile_begin, size_t tile_end) {
   constexpr PackedLayout layout = packed_layout(kFormat);
   for (size_t tile = tile_begin; tile < tile_end; ++tile) {
+    const auto* data = reinterpret_cast<const uint8_t*>(args.weights) + tile * args.tile_bytes;
     for (int row = 0; row < kTileRows; ++row) {
       const int n = static_cast<int>(tile) * kTileRows + row;
       if (n >= args.num_rows) continue;
       for (int t = 0; t < args.num_tokens; ++t) {
-        const size_t first = static_cast<size_t>(t) * args.num_spans;
-        const QuantizedRows x{args.x.codes + static_cast<size_t>(t) * args.code_stride, args.x.scales + first,
-                              args.x.outliers + first, args.x.outlier_quads + first, args.x.sums + first * 8};
-        float acc = 0;
-        for (int span = 0; span < args.num_spans; ++span) {
-          const auto* block = reinterpret_cast<const uint8_t*>(args.weights) + tile * args.tile_bytes +
-                              static_cast<size_t>(span / layout.spans_per_block()) * layout.block_bytes();
-          const int in_block = span % layout.spans_per_block();
-          const SpanSums s = span_sums(layout, block + in_block * layout.code_bytes(), row, x, span);
-          acc = layout.nested() ? add_nested_span(layout, block, row, in_block, s, x.scales[span], acc)
-                                : add_flat_span(layout, block, row, s, x.scales[span], acc);
-        }
+        float acc = dot_row({args, layout, data, row, t});
         const size_t at = static_cast<size_t>(t) * args.out_stride + static_cast<size_t>(n);
         if (args.bias != nullptr) acc += args.bias[n];
         if (args.residual != nullptr) acc += args.residual[at];

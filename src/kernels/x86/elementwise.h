@@ -1,84 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row kernels over a vector type: quantization of activations, RMSNorm, rotary embedding, SwiGLU, float32 GEMM.
+// Row kernels over a vector type: RMSNorm, rotary embedding, SwiGLU, float32 GEMM.
 // Include after the ISA's vector type.
 #pragma once
 
 #include "kernels/cpu_kernels.h"
 #include "kernels/x86/float_order.h"
+#include "kernels/x86/quantize.h"
 
 namespace qwin {
 namespace {
 
 constexpr int kLanes = Isa::kRows;
-constexpr uint32_t kAllLanes = (1u << kLanes) - 1;
-
-// A span with a value that is not finite, as in the reference.
-inline void mark_span(int span, const QuantizedRows& row) {
-  memset(row.codes + span * kSpan, 0, kSpan);
-  memset(row.sums + span * 8, 0, 8 * sizeof(int16_t));
-  row.scales[span] = __builtin_nanf("");
-  row.outliers[span] = 0;
-  row.outlier_quads[span] = 0;
-}
-
-// The same operations in the same order as kernels/reference/quantize_reference.cc, so the results are the same bits.
-inline void quantize_span(const float* x, int span, const QuantizedRows& row) {
-  constexpr int kVectors = kSpan / kLanes;
-  Isa::Float max_lanes = Isa::zero_float();
-  for (int i = 0; i < kVectors; ++i) max_lanes = Isa::max(max_lanes, Isa::abs(Isa::load_float(x + i * kLanes)));
-  const float max = Isa::reduce_max(max_lanes);
-  int largest = -1;
-  uint32_t finite = kAllLanes;
-  Isa::Float second_lanes = Isa::zero_float();
-  for (int i = 0; i < kVectors; ++i) {
-    const Isa::Float a = Isa::abs(Isa::load_float(x + i * kLanes));
-    // Zero times a value is zero only if the value is finite.
-    finite &= Isa::equal_bits(Isa::mul_float(a, Isa::zero_float()), Isa::zero_float());
-    uint32_t others = ~0u;
-    if (largest < 0) {
-      const uint32_t hits = Isa::equal_bits(a, Isa::set_float(max));
-      if (hits != 0) {
-        const int lane = __builtin_ctz(hits);
-        largest = i * kLanes + lane;
-        others = ~(1u << lane);
-      }
-    }
-    second_lanes = Isa::max(second_lanes, Isa::select_bits(others, a, Isa::zero_float()));
-  }
-  if (finite != kAllLanes) return mark_span(span, row);
-  const float by_second = Isa::reduce_max(second_lanes) / 127.0f, by_max = max / 28672.0f;
-  float scale = by_second < by_max ? by_max : by_second;
-  if (!(scale > 1e-30f)) scale = 0;
-  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
-
-  int8_t* codes = row.codes + span * kSpan;
-  int16_t* sums = row.sums + span * 8;
-  for (int i = 0; i < 8; ++i) sums[i] = 0;
-  for (int i = 0; i < kVectors; ++i) {
-    const Isa::Int q =
-        Isa::clamp_s8(Isa::to_int(Isa::mul_float(Isa::load_float(x + i * kLanes), Isa::set_float(inverse))));
-    Isa::store_s8(codes + i * kLanes, q);
-    sums[i * kLanes / 16] = int16_t(sums[i * kLanes / 16] + Isa::reduce_add_int(q));
-  }
-  const float exact = x[largest] * inverse;
-  const float bounded = exact > 28672.0f ? 28672.0f : exact < -28672.0f ? -28672.0f : exact;
-  const int value = _mm_cvtss_si32(_mm_set_ss(bounded));  // rounds to nearest even
-  const int high = (value + 128) >> 8;
-  sums[largest / 16] = int16_t(sums[largest / 16] + value - codes[largest]);
-  codes[largest] = int8_t(value - 256 * high);
-  row.scales[span] = scale;
-  row.outliers[span] = int32_t(uint32_t(high & 0xff) << (8 * (largest % 4)));
-  row.outlier_quads[span] = uint8_t(largest / 4);
-}
-
-void quantize_row(const float* x, size_t n, const QuantizedRows& row) {
-  size_t begin = 0;
-  for (; begin + kSpan <= n; begin += kSpan) quantize_span(x + begin, int(begin / kSpan), row);
-  if (begin == n) return;
-  float padded[kSpan] = {};
-  memcpy(padded, x + begin, (n - begin) * sizeof(float));
-  quantize_span(padded, int(begin / kSpan), row);
-}
 
 void rms_norm(const float* x, const float* weight, size_t n, float eps, float* out) {
   const size_t whole = n / 16 * 16;

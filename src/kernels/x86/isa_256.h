@@ -51,6 +51,8 @@ struct Isa {
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
   }
   static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
+  static Int shuffle_bytes(Int a, Int places) { return _mm256_shuffle_epi8(a, places); }
+  static Int bit_xor(Int a, Int b) { return _mm256_xor_si256(a, b); }
   static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))); }
@@ -76,6 +78,7 @@ struct Isa {
 #endif
   static Float to_float(Int a) { return _mm256_cvtepi32_ps(a); }
   static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+  static Float fms(Float a, Float b, Float c) { return _mm256_fmsub_ps(a, b, c); }
   static Float fnma(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }
   static Float mul_float(Float a, Float b) { return _mm256_mul_ps(a, b); }
   static Float add_float(Float a, Float b) { return _mm256_add_ps(a, b); }
@@ -87,6 +90,7 @@ struct Isa {
   // Float work.
   static Float set_float(float v) { return _mm256_set1_ps(v); }
   static Float max(Float a, Float b) { return _mm256_max_ps(a, b); }
+  static Float min(Float a, Float b) { return _mm256_min_ps(a, b); }
   static Float abs(Float a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
   static Float divide(Float a, Float b) { return _mm256_div_ps(a, b); }
   static Float round(Float a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -130,6 +134,9 @@ struct Isa {
     const Int lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const Int set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(bits)), lane), lane);
     return _mm256_blendv_ps(other, a, _mm256_castsi256_ps(set));
+  }
+  static uint32_t greater_bits(Float a, Float b) {
+    return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
   }
   static uint32_t equal_bits(Float a, Float b) { return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ))); }
   static Float load_partial(const float* p, size_t n) {

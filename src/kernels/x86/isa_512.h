@@ -49,6 +49,8 @@ struct Isa {
   static Int float_bits(Float a) { return _mm512_castps_si512(a); }
   static int reduce_max_int(Int a) { return _mm512_reduce_max_epi32(a); }
   static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
+  static Int shuffle_bytes(Int a, Int places) { return _mm512_shuffle_epi8(a, places); }
+  static Int bit_xor(Int a, Int b) { return _mm512_xor_si512(a, b); }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
@@ -73,6 +75,7 @@ struct Isa {
 #endif
   static Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float fms(Float a, Float b, Float c) { return _mm512_fmsub_ps(a, b, c); }
   static Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
   static Float mul_float(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float add_float(Float a, Float b) { return _mm512_add_ps(a, b); }
@@ -84,6 +87,7 @@ struct Isa {
   // Float work.
   static Float set_float(float v) { return _mm512_set1_ps(v); }
   static Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
+  static Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
   static Float abs(Float a) { return _mm512_abs_ps(a); }
   static Float divide(Float a, Float b) { return _mm512_div_ps(a, b); }
   static Float round(Float a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -105,6 +109,7 @@ struct Isa {
   static Float select_bits(uint32_t bits, Float a, Float other) {
     return _mm512_mask_mov_ps(other, __mmask16(bits), a);
   }
+  static uint32_t greater_bits(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
   static uint32_t equal_bits(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
   static Float load_partial(const float* p, size_t n) { return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p); }
   static void store_half(uint16_t* p, Float a) {

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the inner loop of the integer GEMM takes its weights from: PackedSpan unpacks in registers (few tokens), Panel
+// holds a row's next spans as bytes (many tokens). Both answer the same questions for Isa::kRows rows of a tile.
+// An ISA file defines `Isa` first; everything is in an unnamed namespace, so that no function compiled under other
+// flags can stand in for it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/cpu_kernels.h"
+
+namespace qwin {
+namespace {
+
+using Int = Isa::Int;
+using Float = Isa::Float;
+
+// Codes of one quad, all rows, in bytes. `codes` is the span's, already moved to this half of the rows; group of 32, q
+// 0 … 7.
+template <CodeKind kKind>
+inline Int quad_codes(const uint8_t* codes, int group32, int q) {
+  if constexpr (kKind == CodeKind::u8) return Isa::load(codes + (group32 * 8 + q) * kVectorBytes);
+  const Int pair = Isa::load(codes + (group32 * 4 + q / 2) * kVectorBytes);
+  const Int low = Isa::bit_and(q % 2 == 0 ? pair : Isa::shift_right(pair, 4), Isa::bytes(0x0f));
+  if constexpr (kKind == CodeKind::lut4) return Isa::lookup(low);
+  if constexpr (kKind == CodeKind::u5) {
+    const Int plane = Isa::load(codes + 1024 + group32 * kVectorBytes);
+    const Int bit = q <= 4 ? Isa::shift_left(plane, 4 - q) : Isa::shift_right(plane, q - 4);
+    return Isa::merge(low, bit, Isa::bytes(0x10));
+  }
+  if constexpr (kKind == CodeKind::u6) {
+    const Int plane = Isa::load(codes + 1024 + (group32 * 2 + q / 4) * kVectorBytes);
+    const int i = q % 4;
+    const Int bits = i <= 2 ? Isa::shift_left(plane, 4 - 2 * i) : Isa::shift_right(plane, 2);
+    return Isa::merge(low, bits, Isa::bytes(0x30));
+  }
+  return low;
+}
+
+// The same for a quad known only at run time (0 … 31 of the span).
+template <CodeKind kKind>
+inline Int quad_codes_at(const uint8_t* codes, uint32_t quad) {
+  if constexpr (kKind == CodeKind::u8) return Isa::load(codes + quad * kVectorBytes);
+  const Int low = Isa::bit_and(Isa::shift_right_by(Isa::load(codes + quad / 2 * kVectorBytes), int(quad % 2 * 4)),
+                               Isa::bytes(0x0f));
+  if constexpr (kKind == CodeKind::lut4) return Isa::lookup(low);
+  if constexpr (kKind == CodeKind::u5) {
+    const Int plane = Isa::load(codes + 1024 + quad / 8 * kVectorBytes);
+    return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 8)), 4), Isa::bytes(0x10));
+  }
+  if constexpr (kKind == CodeKind::u6) {
+    const Int plane = Isa::load(codes + 1024 + quad / 4 * kVectorBytes);
+    return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 4 * 2)), 4), Isa::bytes(0x30));
+  }
+  return low;
+}
+
+// Byte k % 4 of every lane, as 32 bits.
+inline Int select_byte(Int quads, uint32_t k) {
+  alignas(64) static constexpr auto kSelect = [] {
+    struct {
+      uint8_t bytes[4][64];
+    } table{};
+    for (int byte = 0; byte < 4; ++byte)
+      for (int i = 0; i < 64; ++i) table.bytes[byte][i] = uint8_t(i % 4 == 0 ? i % 16 + byte : 0x80);
+    return table;
+  }();
+  return Isa::shuffle_bytes(quads, Isa::load(kSelect.bytes[k % 4]));
+}
+
+// What the kernel does with group sums: those that fit 16 bits meet their sub-scales two groups an instruction.
+template <PackedFormat kFormat>
+constexpr bool sums_fit_16_bits() {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  if (!layout.nested() || layout.code == CodeKind::lut4) return false;
+  constexpr int kLargest = (layout.code == CodeKind::u6 ? 63 : layout.code == CodeKind::u5 ? 31 : 15) - layout.zero;
+  return (kLargest > layout.zero ? kLargest : layout.zero) * kMaxCodeSum * (layout.group() / 16) < 1 << 15;
+}
+
+// One span of a block as packed_layout.h describes it.
+template <PackedFormat kFormat>
+struct PackedSpan {
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+
+  const uint8_t* codes;   // of the span, at this half of the rows
+  const uint8_t* scales;  // s8 sub-scales (nested) or f16 scales
+  const uint8_t* mins;
+  const uint8_t* super;
+
+  PackedSpan(const uint8_t* block, int in_block, int half)
+      : codes(block + in_block * kLayout.code_bytes() + half * Isa::kRows * 4),
+        scales(block + kLayout.scales_offset() + in_block * kLayout.span_scales_bytes() +
+               half * Isa::kRows * (kLayout.nested() ? 1 : 2)),
+        mins(block + kLayout.mins_offset() + in_block * kLayout.span_mins_bytes() +
+             half * Isa::kRows * (kLayout.nested() ? 4 : 2)),
+        super(block + kLayout.super_offset() + half * Isa::kRows * 2) {}
+
+  Int quad(int group32, int q) const { return quad_codes<kLayout.code>(codes, group32, q); }
+  Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }  // flat
+  Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }      // flat
+  Int sub_scale(int g) const { return Isa::widen_s8(scales + g * kTileRows); }     // nested
+  // Sub-scales of groups 2i (low) and 2i + 1 (high) in 16 bits.
+  Int sub_scale_pair(int i) const {
+    return Isa::merge(Isa::shift_left32(sub_scale(2 * i + 1), 16), sub_scale(2 * i), Isa::set_int(0xffff));
+  }
+  Float super_scale() const { return Isa::load_half(super); }
+  Float super_min() const { return Isa::load_half(super + kTileRows * 2); }
+  // Mins in 16 bits: pair 2i holds those of groups 4i and 4i + 2, pair 2i + 1 of groups 4i + 1 and 4i + 3.
+  Int min_pair(int i) const {
+    const Int bytes = Isa::load(mins + i / 2 * kVectorBytes);
+    return i % 2 == 0 ? Isa::bit_and(bytes, Isa::words(0x00ff)) : Isa::shift_right(bytes, 8);
+  }
+
+  // What a code of group g is multiplied by, and what is then taken off.
+  Float group_scale(uint32_t g) const {
+    if constexpr (!kLayout.nested()) return scale(g);
+    return Isa::mul_float(super_scale(), Isa::to_float(sub_scale(g)));
+  }
+  Float group_min(uint32_t g) const {
+    if constexpr (!kLayout.nested()) return min(g);
+    const Int sub_mins = select_byte(Isa::load(mins + g / 4 * kVectorBytes), g);
+    return Isa::mul_float(super_min(), Isa::to_float(sub_mins));
+  }
+  Int column(uint32_t k) const { return select_byte(quad_codes_at<kLayout.code>(codes, k / 4), k); }
+};
+
+// A span unpacked: its codes take 2 KiB in 512 bits, the rest up to 1.5 KiB.
+template <PackedFormat kFormat>
+struct PanelSpan {
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr int kGroups = kLayout.groups_per_span();
+  static constexpr int kVector = Isa::kRows * 4;
+  static constexpr bool kPairs = sums_fit_16_bits<kFormat>();
+
+  alignas(64) uint8_t codes[kQuadsPerSpan][kVector];
+  alignas(64) int32_t sub_scales[kLayout.nested() ? kGroups / (kPairs ? 2 : 1) : 1][Isa::kRows];
+  alignas(64) uint8_t min_pairs[kLayout.nested() ? kGroups / 2 : 1][kVector];
+  alignas(64) float super_scales[2][Isa::kRows];  // and the minimum's
+  alignas(64) float group_scales[kGroups][Isa::kRows];
+  alignas(64) float group_mins[kLayout.has_min() ? kGroups : 1][Isa::kRows];
+
+  void unpack(const PackedSpan<kFormat>& from) {
+#pragma GCC unroll 1
+    for (int g = 0; g < 4; ++g) {
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) Isa::store(codes[g * 8 + q], from.quad(g, q));
+    }
+    for (int g = 0; g < kGroups; ++g) {
+      Isa::store_float(group_scales[g], from.group_scale(g));
+      if constexpr (kLayout.has_min()) Isa::store_float(group_mins[g], from.group_min(g));
+    }
+    if constexpr (kLayout.nested()) unpack_nested(from);
+  }
+
+  void unpack_nested(const PackedSpan<kFormat>& from) {
+    if constexpr (kPairs) {
+      for (int i = 0; i < kGroups / 2; ++i) Isa::store(sub_scales[i], from.sub_scale_pair(i));
+    } else {
+      for (int g = 0; g < kGroups; ++g) Isa::store(sub_scales[g], from.sub_scale(g));
+    }
+    Isa::store_float(super_scales[0], from.super_scale());
+    if constexpr (kLayout.has_min()) {
+      for (int i = 0; i < kGroups / 2; ++i) Isa::store(min_pairs[i], from.min_pair(i));
+      Isa::store_float(super_scales[1], from.super_min());
+    }
+  }
+
+  Int quad(int group32, int q) const { return Isa::load(codes[group32 * 8 + q]); }
+  Float scale(int g) const { return Isa::load_float(group_scales[g]); }
+  Float min(int g) const { return Isa::load_float(group_mins[g]); }
+  Int sub_scale(int g) const { return Isa::load(sub_scales[g]); }
+  Int sub_scale_pair(int i) const { return Isa::load(sub_scales[i]); }
+  Float super_scale() const { return Isa::load_float(super_scales[0]); }
+  Float super_min() const { return Isa::load_float(super_scales[1]); }
+  Int min_pair(int i) const { return Isa::load(min_pairs[i]); }
+  Float group_scale(uint32_t g) const { return Isa::load_float(group_scales[g]); }
+  Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
+  Int column(uint32_t k) const { return select_byte(Isa::load(codes[k / 4]), k); }
+};
+
+}  // namespace
+}  // namespace qwin

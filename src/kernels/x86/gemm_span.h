@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loop of the integer GEMM: one span of Isa::kRows rows meets T tokens. Same integers and same order of float
+// operations as kernels/reference/gemm_reference.cc.
+//
+// T = 8 in 512 bits: 8 group sums, 8 span sums and 8 results of 32 registers; the group sums are 8 independent chains
+// of dot products, enough for a latency of 4-5 cycles at one a cycle. Activations come as broadcasts from memory.
+#pragma once
+
+#include "kernels/x86/gemm_sources.h"
+
+namespace qwin {
+namespace {
+
+template <CodeKind kKind>
+inline Int dot(Int acc, Int codes, Int activations) {
+  // 8-bit codes times 8-bit activations overflow the 16 bits of `maddubs` in pairs; up to 6 bits they cannot.
+  if constexpr (kKind == CodeKind::u8 || kKind == CodeKind::lut4) return Isa::dot_u8(acc, codes, activations);
+  return Isa::dot_u6(acc, codes, activations);
+}
+
+template <PackedFormat kFormat, int T>
+struct SpanKernel {
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr int kGroups = kLayout.groups_per_span();
+  static constexpr int kQuads = kLayout.group() / 4;
+  static constexpr int kParts = kGroups / 4;  // groups in 32 columns
+
+  const GemmArgs& args;
+  int token;  // the first of T
+
+  size_t at(int span) const { return size_t(span) * args.x.token_stride + size_t(token); }
+
+  // Adds span `span` and its outlier to acc[T].
+  template <typename Source>
+  inline void add(const Source& source, int span, Float (&acc)[T]) const {
+    if constexpr (kLayout.nested()) {
+      add_nested(source, span, acc);
+    } else {
+      add_flat(source, span, acc);
+    }
+    const Outlier* outliers = args.x.outliers + at(span);
+    for (int t = 0; t < T; ++t) acc[t] = add_outlier(source, outliers + t, acc[t]);
+  }
+
+  // Adds the extra outliers of `count` spans from `first`, a multiple of 4; source(i) is span first + i.
+  template <typename Sources>
+  inline void add_extras(const Sources& source, int first, int count, Float (&acc)[T]) const {
+    const uint8_t* counts = args.x.extra_counts + at(first / kBlockSpans) * kBlockSpans;
+    const uint32_t existing = count == kBlockSpans ? ~0u : (1u << (8 * count)) - 1;
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) {
+      uint32_t left;
+      __builtin_memcpy(&left, counts + t * kBlockSpans, 4);
+      left &= existing;
+      for (int i = 0; __builtin_expect(left != 0, 0); ++i, left >>= 8) {
+        const Outlier* extras = args.x.extras + (at(first + i) + size_t(t)) * kMaxExtras;
+        for (const Outlier* o = extras; o < extras + (left & 0xff); ++o) acc[t] = add_outlier(source(i), o, acc[t]);
+      }
+    }
+  }
+
+ private:
+  inline void clear_sums(int span, int g, Int (&sums)[T]) const {
+    const int32_t* zeros = args.zero_sums + at(span) * kGroups + g;
+    for (int t = 0; t < T; ++t) sums[t] = kLayout.zero != 0 ? Isa::broadcast(zeros + t * kGroups) : Isa::zero();
+  }
+
+  // The columns of a group: 32, or the lower or upper 16 of them.
+  template <typename Source>
+  inline void add_group(const Source& source, int span, int group32, int part, Int (&sums)[T]) const {
+    const int8_t* x = args.x.codes + at(span) * kSpan + group32 * 32 + part * 16;
+#pragma GCC unroll 8
+    for (int q = 0; q < kQuads; ++q) {
+      const Int w = source.quad(group32, part * 4 + q);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) sums[t] = dot<kLayout.code>(sums[t], w, Isa::broadcast(x + t * kSpan + 4 * q));
+    }
+  }
+
+  template <typename Source>
+  inline void add_flat(const Source& source, int span, Float (&acc)[T]) const {
+    Float total[T];
+    for (int t = 0; t < T; ++t) total[t] = Isa::zero_float();
+#pragma GCC unroll 1
+    for (int g = 0; g < 4; ++g) {
+      Int sums[T];
+      clear_sums(span, g, sums);
+      add_group(source, span, g, 0, sums);
+      const Float scale = source.scale(g);
+      for (int t = 0; t < T; ++t) total[t] = Isa::fma(Isa::to_float(sums[t]), scale, total[t]);
+      if constexpr (kLayout.has_min()) {
+        const Float min = source.min(g);
+        const int32_t* group_sums = args.zero_sums + at(span) * 4 + g;
+        for (int t = 0; t < T; ++t)
+          total[t] = Isa::fnma(Isa::to_float(Isa::broadcast(group_sums + t * 4)), min, total[t]);
+      }
+    }
+    for (int t = 0; t < T; ++t) acc[t] = Isa::fma(total[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
+  }
+
+  // Group sums that fit 16 bits, two a lane: the sums of group 2i + 1 move up, and those of group 2i are accumulated
+  // below them. The bias of 2^15 keeps the lower half from borrowing of the upper one.
+  template <typename Source>
+  inline void pair_sums(const Source& source, int span, int pair, Int (&sums)[T]) const {
+    const int high = 2 * pair + 1, low = 2 * pair;
+    clear_sums(span, high, sums);
+    add_group(source, span, high / kParts, high % kParts, sums);
+    const int32_t* zeros = args.zero_sums + at(span) * kGroups + low;
+    for (int t = 0; t < T; ++t) {
+      sums[t] = Isa::add(Isa::shift_left32(sums[t], 16), Isa::set_int(1 << 15));
+      if constexpr (kLayout.zero != 0) sums[t] = Isa::add(sums[t], Isa::broadcast(zeros + t * kGroups));
+    }
+    add_group(source, span, low / kParts, low % kParts, sums);
+    for (int t = 0; t < T; ++t) sums[t] = Isa::bit_xor(sums[t], Isa::set_int(1 << 15));
+  }
+
+  template <typename Source>
+  inline void add_nested(const Source& source, int span, Float (&acc)[T]) const {
+    Int total[T];
+    for (int t = 0; t < T; ++t) total[t] = Isa::zero();
+    if constexpr (sums_fit_16_bits<kFormat>()) {
+#pragma GCC unroll 1
+      for (int pair = 0; pair < kGroups / 2; ++pair) {
+        Int sums[T];
+        pair_sums(source, span, pair, sums);
+        const Int scales = source.sub_scale_pair(pair);
+        for (int t = 0; t < T; ++t) total[t] = Isa::dot_16(total[t], scales, sums[t]);
+      }
+    } else {
+#pragma GCC unroll 1
+      for (int g = 0; g < kGroups; ++g) {
+        Int sums[T];
+        clear_sums(span, g, sums);
+        add_group(source, span, g / kParts, g % kParts, sums);
+        const Int scale = source.sub_scale(g);
+        for (int t = 0; t < T; ++t) total[t] = Isa::add(total[t], Isa::mul(sums[t], scale));
+      }
+    }
+    const Float scale = source.super_scale();
+    Float sum[T];
+    for (int t = 0; t < T; ++t) sum[t] = Isa::mul_float(Isa::to_float(total[t]), scale);
+    if constexpr (kLayout.has_min()) subtract_mins(source, span, sum);
+    for (int t = 0; t < T; ++t) acc[t] = Isa::fma(sum[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
+  }
+
+  template <typename Source>
+  inline void subtract_mins(const Source& source, int span, Float (&sum)[T]) const {
+    const int16_t* group_sums = args.min_sums + at(span) * kGroups;
+    const Float scale = source.super_min();
+    Int total[T];
+    for (int t = 0; t < T; ++t) total[t] = Isa::zero();
+#pragma GCC unroll 4
+    for (int i = 0; i < kGroups / 2; ++i) {
+      const Int mins = source.min_pair(i);
+      for (int t = 0; t < T; ++t)
+        total[t] = Isa::dot_16(total[t], mins, Isa::broadcast(group_sums + t * kGroups + 2 * i));
+    }
+    for (int t = 0; t < T; ++t) sum[t] = Isa::fnma(Isa::to_float(total[t]), scale, sum[t]);
+  }
+
+  // acc + the column of all rows in float32 * the outlier.
+  template <typename Source>
+  static inline Float add_outlier(const Source& source, const Outlier* outlier, Float acc) {
+    const uint32_t k = outlier->column, g = k / uint32_t(kLayout.group());
+    Int code = source.column(k);
+    if constexpr (kLayout.zero != 0) code = Isa::add(code, Isa::set_int(-kLayout.zero));
+    Float weight = Isa::mul_float(Isa::to_float(code), source.group_scale(g));
+    if constexpr (kLayout.has_min()) weight = Isa::fms(Isa::to_float(code), source.group_scale(g), source.group_min(g));
+    return Isa::fma(weight, Isa::broadcast_float(&outlier->value), acc);
+  }
+};
+
+}  // namespace
+}  // namespace qwin

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #define QWIN_ISA_VNNI
+#define QWIN_ISA_EMBEDDED_BROADCAST
 // clang-format off: the vector type comes first, the kernels are written over it
 #include "kernels/x86/isa_512.h"
 #include "kernels/x86/gemm_tiles.h"

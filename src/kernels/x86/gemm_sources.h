@@ -88,6 +88,7 @@ struct PackedSpan {
   const uint8_t* mins;
   const uint8_t* super;
 
+  PackedSpan() = default;
   PackedSpan(const uint8_t* block, int in_block, int half)
       : codes(block + in_block * kLayout.code_bytes() + half * Isa::kRows * 4),
         scales(block + kLayout.scales_offset() + in_block * kLayout.span_scales_bytes() +
@@ -123,6 +124,30 @@ struct PackedSpan {
     return Isa::mul_float(super_min(), Isa::to_float(sub_mins));
   }
   Int column(uint32_t k) const { return select_byte(quad_codes_at<kLayout.code>(codes, k / 4), k); }
+};
+
+// The same with what outliers need worked out once for several tokens.
+template <PackedFormat kFormat>
+struct ScaledSpan : PackedSpan<kFormat> {
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr int kGroups = kLayout.groups_per_span();
+
+  alignas(64) float group_scales[kGroups][Isa::kRows];
+  alignas(64) float group_mins[kLayout.has_min() ? kGroups : 1][Isa::kRows];
+
+  ScaledSpan() = default;
+  ScaledSpan(const uint8_t* block, int in_block, int half) { unpack(PackedSpan<kFormat>(block, in_block, half)); }
+
+  void unpack(const PackedSpan<kFormat>& from) {
+    PackedSpan<kFormat>::operator=(from);
+    for (uint32_t g = 0; g < kGroups; ++g) {
+      Isa::store_float(group_scales[g], PackedSpan<kFormat>::group_scale(g));
+      if constexpr (kLayout.has_min()) Isa::store_float(group_mins[g], PackedSpan<kFormat>::group_min(g));
+    }
+  }
+
+  Float group_scale(uint32_t g) const { return Isa::load_float(group_scales[g]); }
+  Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
 };
 
 // A span unpacked: its codes take 2 KiB in 512 bits, the rest up to 1.5 KiB.
@@ -178,6 +203,25 @@ struct PanelSpan {
   Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
   Int column(uint32_t k) const { return select_byte(Isa::load(codes[k / 4]), k); }
 };
+
+// Chooses one of two types.
+template <bool kFirst, typename First, typename Second>
+struct Either {
+  using Type = First;
+};
+template <typename First, typename Second>
+struct Either<false, First, Second> {
+  using Type = Second;
+};
+
+// How T <= Isa::kMaxTokens tokens read packed weights.
+template <PackedFormat kFormat, int T>
+using SpanOfFew = typename Either<(T <= 2), PackedSpan<kFormat>, ScaledSpan<kFormat>>::Type;
+
+// How many tokens do; codes that are bytes already stay where they are.
+template <PackedFormat kFormat>
+using SpanOfMany =
+    typename Either<packed_layout(kFormat).code == CodeKind::u8, ScaledSpan<kFormat>, PanelSpan<kFormat>>::Type;
 
 }  // namespace
 }  // namespace qwin

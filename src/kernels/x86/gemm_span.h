@@ -11,11 +11,16 @@
 namespace qwin {
 namespace {
 
+// acc + codes · the four activations at x, in every lane.
 template <CodeKind kKind>
-inline Int dot(Int acc, Int codes, Int activations) {
+inline Int dot(Int acc, Int codes, const int8_t* x) {
+#ifdef QWIN_ISA_EMBEDDED_BROADCAST
+  return Isa::dot_broadcast(acc, codes, x);
+#else
   // 8-bit codes times 8-bit activations overflow the 16 bits of `maddubs` in pairs; up to 6 bits they cannot.
-  if constexpr (kKind == CodeKind::u8 || kKind == CodeKind::lut4) return Isa::dot_u8(acc, codes, activations);
-  return Isa::dot_u6(acc, codes, activations);
+  if constexpr (kKind == CodeKind::u8 || kKind == CodeKind::lut4) return Isa::dot_u8(acc, codes, Isa::broadcast(x));
+  return Isa::dot_u6(acc, codes, Isa::broadcast(x));
+#endif
 }
 
 template <PackedFormat kFormat, int T>
@@ -73,7 +78,7 @@ struct SpanKernel {
     for (int q = 0; q < kQuads; ++q) {
       const Int w = source.quad(group32, part * 4 + q);
 #pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) sums[t] = dot<kLayout.code>(sums[t], w, Isa::broadcast(x + t * kSpan + 4 * q));
+      for (int t = 0; t < T; ++t) sums[t] = dot<kLayout.code>(sums[t], w, x + t * kSpan + 4 * q);
     }
   }
 
@@ -98,20 +103,17 @@ struct SpanKernel {
     for (int t = 0; t < T; ++t) acc[t] = Isa::fma(total[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
   }
 
-  // Group sums that fit 16 bits, two a lane: the sums of group 2i + 1 move up, and those of group 2i are accumulated
-  // below them. The bias of 2^15 keeps the lower half from borrowing of the upper one.
+  // Group sums that fit 16 bits, two a lane: those of group 2i below, of group 2i + 1 above.
   template <typename Source>
   inline void pair_sums(const Source& source, int span, int pair, Int (&sums)[T]) const {
-    const int high = 2 * pair + 1, low = 2 * pair;
-    clear_sums(span, high, sums);
-    add_group(source, span, high / kParts, high % kParts, sums);
-    const int32_t* zeros = args.zero_sums + at(span) * kGroups + low;
-    for (int t = 0; t < T; ++t) {
-      sums[t] = Isa::add(Isa::shift_left32(sums[t], 16), Isa::set_int(1 << 15));
-      if constexpr (kLayout.zero != 0) sums[t] = Isa::add(sums[t], Isa::broadcast(zeros + t * kGroups));
-    }
-    add_group(source, span, low / kParts, low % kParts, sums);
-    for (int t = 0; t < T; ++t) sums[t] = Isa::bit_xor(sums[t], Isa::set_int(1 << 15));
+    constexpr int kStep = kParts == 2 ? 0 : 1;  // the upper group lies in the same 32 columns, or in the next
+    const int group32 = pair * (1 + kStep);
+    Int high[T];
+    clear_sums(span, 2 * pair, sums);
+    clear_sums(span, 2 * pair + 1, high);
+    add_group(source, span, group32, 0, sums);
+    add_group(source, span, group32 + kStep, 1 - kStep, high);
+    for (int t = 0; t < T; ++t) sums[t] = Isa::join_words(sums[t], high[t]);
   }
 
   template <typename Source>

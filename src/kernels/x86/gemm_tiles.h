@@ -57,7 +57,7 @@ __attribute__((noinline)) void tile_tokens(const GemmArgs& args, size_t tile, in
       const uint8_t* first_block = block;
       for (int i = 0; i < count; i += kPerBlock, block += layout.block_bytes()) {
         prefetch(block + 2560, layout.block_bytes());
-        for (int j = 0; j < kPerBlock; ++j) kernel.add(PackedSpan<kFormat>(block, j, half), first + i + j, acc);
+        for (int j = 0; j < kPerBlock; ++j) kernel.add(SpanOfFew<kFormat, T>(block, j, half), first + i + j, acc);
       }
       const auto source = [&](int i) {
         return PackedSpan<kFormat>(first_block + i / kPerBlock * layout.block_bytes(), i % kPerBlock, half);
@@ -70,13 +70,13 @@ __attribute__((noinline)) void tile_tokens(const GemmArgs& args, size_t tile, in
 
 // The spans [first, first + count) of T tokens; acc [T][Isa::kRows] carries on from panel to panel.
 template <PackedFormat kFormat, int T>
-__attribute__((noinline)) void panel_tokens(const GemmArgs& args, const PanelSpan<kFormat>* panel, int first, int count,
-                                            int token, float* sums) {
+__attribute__((noinline)) void panel_tokens(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
+                                            int count, int token, float* sums) {
   const SpanKernel<kFormat, T> kernel{args, token};
   Float acc[T];
   for (int t = 0; t < T; ++t) acc[t] = Isa::load_float(sums + t * Isa::kRows);
   for (int i = 0; i < count; ++i) kernel.add(panel[i], first + i, acc);
-  kernel.add_extras([&](int i) -> const PanelSpan<kFormat>& { return panel[i]; }, first, count, acc);
+  kernel.add_extras([&](int i) -> const SpanOfMany<kFormat>& { return panel[i]; }, first, count, acc);
   for (int t = 0; t < T; ++t) Isa::store_float(sums + t * Isa::kRows, acc[t]);
 }
 
@@ -111,7 +111,7 @@ void panel_tiles(const GemmArgs& args, size_t tile_begin, int num_tiles) {
   constexpr int kPerBlock = layout.spans_per_block();
   const size_t tile_floats = size_t(args.num_tokens) * kTileRows;
   memset(args.scratch, 0, size_t(num_tiles) * tile_floats * sizeof(float));
-  PanelSpan<kFormat> panel[kBlockSpans];
+  SpanOfMany<kFormat> panel[kBlockSpans];
   for (int first = 0; first < args.num_spans; first += kBlockSpans) {
     const int count = args.num_spans - first < kBlockSpans ? args.num_spans - first : kBlockSpans;
     for (int item = 0; item < num_tiles * kHalves; ++item) {

@@ -52,7 +52,8 @@ struct Isa {
   }
   static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   static Int shuffle_bytes(Int a, Int places) { return _mm256_shuffle_epi8(a, places); }
-  static Int bit_xor(Int a, Int b) { return _mm256_xor_si256(a, b); }
+  // The lower halves of all lanes of `low`, with those of `high` above them.
+  static Int join_words(Int low, Int high) { return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa); }
   static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))); }

@@ -50,7 +50,10 @@ struct Isa {
   static int reduce_max_int(Int a) { return _mm512_reduce_max_epi32(a); }
   static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int shuffle_bytes(Int a, Int places) { return _mm512_shuffle_epi8(a, places); }
-  static Int bit_xor(Int a, Int b) { return _mm512_xor_si512(a, b); }
+  // The lower halves of all lanes of `low`, with those of `high` above them.
+  static Int join_words(Int low, Int high) {
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
+  }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int mul(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Int widen_s8(const void* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
@@ -61,6 +64,12 @@ struct Isa {
   static Int dot_u8(Int acc, Int codes, Int x) { return _mm512_dpbusd_epi32(acc, codes, x); }
   static Int dot_u6(Int acc, Int codes, Int x) { return _mm512_dpbusd_epi32(acc, codes, x); }
   static Int dot_16(Int acc, Int a, Int b) { return _mm512_dpwssd_epi32(acc, a, b); }
+  // GCC 12 does not put the broadcast into the instruction by itself.
+  static Int dot_broadcast(Int acc, Int codes, const void* x) {
+    typedef int32_t __attribute__((may_alias)) Word;
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(codes), "m"(*static_cast<const Word*>(x)));
+    return acc;
+  }
 #else
   static Int dot_16(Int acc, Int a, Int b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
   static Int dot_u8(Int acc, Int codes, Int x) {

@@ -21,7 +21,8 @@ struct Outlier {
 };
 inline constexpr int kMaxExtras = 3;  // outliers of a span beyond its largest value
 // Up to n values stand out of the rest of a span when all others are at most the largest times kExtraSteps[n - 1].
-inline constexpr float kExtraSteps[kMaxExtras] = {0.4f, 0.16f, 0.064f};
+// (static: files of several instruction sets read it, and none may hand its copy to the others)
+static constexpr float kExtraSteps[kMaxExtras] = {0.4f, 0.16f, 0.064f};
 inline constexpr float kMinScale = 1e-30f;  // below this the reciprocal would be infinite; such a span is zero
 // Magnitudes of 16 consecutive codes add up to no more than this, so that group sums of 4- and 6-bit weights fit 16
 // bits.

@@ -62,6 +62,7 @@ class HostileServer:
         self.no_length = False  # end of body is end of connection
         self.extra_body = b""
         self.cut_chance = 0.0  # share of large answers that break off somewhere
+        self.cut_at_once = False  # and not somewhere, but before their first byte
         self.stalls = 0  # this many large answers stop half-way and hang
         self.stall_seconds = 8.0
         self.bytes_per_second = 0
@@ -193,7 +194,8 @@ class HostileServer:
             def send_body(self, body: bytes, request: Request):
                 large = len(body) > BLOCK
                 with server.lock:
-                    cut = server.random.randrange(len(body)) if large and server.random.random() < server.cut_chance else None
+                    cuts = large and server.random.random() < server.cut_chance
+                    cut = (0 if server.cut_at_once else server.random.randrange(len(body))) if cuts else None
                     stall = len(body) // 2 if large and server.stalls > 0 else None
                     server.stalls -= stall is not None
                 for start in range(0, len(body), BLOCK):

@@ -70,6 +70,13 @@ std::string default_chat_database() {
   return (home / "chats.sqlite").string();
 }
 
+// What MODEL is called in public: its name, or the last part of its path. No other part of a path leaves this machine.
+std::string public_name(const std::string& model) {
+  const fs::path path = fs::path(model).lexically_normal();
+  const fs::path last = path.has_filename() ? path.filename() : path.parent_path().filename();
+  return last.extension() == ".gguf" ? last.stem().string() : last.string();
+}
+
 void serve(CLI::App& command, ServeOptions& options) {
   if (!options.config_file.empty()) read_config(command, options.config_file);
   if (const char* key = std::getenv("QWIN_API_KEY")) options.server.api_key = key;
@@ -78,6 +85,7 @@ void serve(CLI::App& command, ServeOptions& options) {
                                                                      : options.chat_database;
   options.engine.batch_timeout_seconds = options.batch_timeout_ms * 1e-3;
   options.engine.prefix_cache = !options.no_prefix_cache;
+  if (options.server.model_name.empty()) options.server.model_name = public_name(options.model.model);
   options.model.model = resolve_model(options.model.model);
   check_model_options(options.model);
   server::Server http(options.server);
@@ -110,7 +118,8 @@ void register_serve(CLI::App& app) {
   EngineOptions& engine = options->engine;
   add_option(*command, "--host", server.host, "address to listen on; others than this machine's own need an API key");
   add_option(*command, "--port", server.port, "port to listen on; 0: any free one")->check(CLI::Range(0, 65535));
-  add_option(*command, "--name", server.model_name, "what clients call the model; empty: its own name");
+  add_option(*command, "--name", server.model_name,
+             "what clients call the model; empty: MODEL, without its folder and .gguf");
   add_option(*command, "--api-key-file", server.api_key_file,
              "API keys, one a line; SIGHUP reads it again (a single key: QWIN_API_KEY)");
   add_switch(*command, "--allow-no-auth", server.allow_no_auth, "serve other machines without an API key");

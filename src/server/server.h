@@ -19,7 +19,7 @@ struct ServerOptions {
   std::string api_key = {};    // from the environment, never from the command line
   bool allow_no_auth = false;  // serve other hosts without a key
   std::vector<std::string> allowed_origins = {};
-  std::string model_name = {};     // what clients call the model; empty: the model's own name
+  std::string model_name = {};     // what clients call the model, beside the model's own name
   std::string chat_database = {};  // a file for the conversations of /chat; empty: kept in memory
   bool handle_signals = true;      // SIGTERM and SIGINT drain, SIGHUP reads the keys again
 };

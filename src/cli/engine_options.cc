@@ -40,9 +40,10 @@ void print_banner(const EngineInfo& info) {
                bytes_text(info.weight_bytes).c_str());
   std::fprintf(stderr, "%s: kernels %s, %d thread%s, 2 MiB pages %s\n", info.cpu.c_str(), info.isa.c_str(),
                info.num_threads, info.num_threads == 1 ? "" : "s", info.huge_pages == "never" ? "off" : "on");
-  std::fprintf(stderr, "context %" PRId64 " of %" PRId64 " tokens, KV %s, %" PRIu64 " bytes a token, up to %s",
-               info.context_length, info.model_context_length, info.kv_type.c_str(), info.kv_bytes_per_token,
-               bytes_text(info.kv_memory_bytes).c_str());
+  std::fprintf(stderr,
+               "context %" PRId64 " of %" PRId64 " tokens, batch %d, KV %s, %" PRIu64 " bytes a token, up to %s",
+               info.context_length, info.model_context_length, info.max_batch_size, info.kv_type.c_str(),
+               info.kv_bytes_per_token, bytes_text(info.kv_memory_bytes).c_str());
   if (info.window > 0)
     std::fprintf(stderr, "; window %" PRId64 ", %" PRId64 " sinks", info.window, info.num_sink_tokens);
   std::fprintf(stderr, "; loaded in %.1f s\n", info.load_seconds);

@@ -2,7 +2,6 @@
 #include "kv_store/disk_archive.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -163,7 +162,8 @@ void DiskArchive::work() {
     const uint64_t bytes = page_file_size(job.tokens.size(), job.payload.size());
     make_room(bytes);
     lock.unlock();
-    const bool written = bytes <= options_.max_bytes && write(job);
+    const bool written = bytes <= options_.max_bytes &&
+                         write_page_file(options_.directory, job.digest, {job.parent, job.tokens}, job.payload);
     lock.lock();
     queued_.erase(job.digest);
     queued_bytes_ -= job.payload.size();
@@ -174,10 +174,6 @@ void DiskArchive::work() {
     }
     changed_.notify_all();
   }
-}
-
-bool DiskArchive::write(const Job& job) {
-  return write_page_file(options_.directory, job.digest, {job.parent, job.tokens}, job.payload);
 }
 
 // ---- the index; the mutex is held

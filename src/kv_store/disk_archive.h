@@ -72,7 +72,6 @@ class DiskArchive : public PageArchive {
   void use(const PageDigest& digest);
   void make_room(uint64_t bytes);
   void work();
-  bool write(const Job& job);
 
   const DiskArchiveOptions options_;
   mutable std::mutex mutex_;

@@ -39,8 +39,6 @@ void Scheduler::add(NewSequence request, double now) {
   sequences_.emplace(sequence->request.id, std::move(sequence));
 }
 
-bool Scheduler::is_running(SequenceId id) const { return std::ranges::count(running_, &sequence(id)) > 0; }
-
 void Scheduler::append(SequenceId id, int32_t token) {
   Sequence& sequence = *sequences_.at(id);
   sequence.token_ids.push_back(token);

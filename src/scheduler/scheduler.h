@@ -58,7 +58,6 @@ class Scheduler {
   void add(NewSequence sequence, double now);
   bool contains(SequenceId id) const { return sequences_.contains(id); }
   const Sequence& sequence(SequenceId id) const { return *sequences_.at(id); }
-  bool is_running(SequenceId id) const;
   // The token chosen from the last logits.
   void append(SequenceId id, int32_t token);
   void hold(SequenceId id, bool held);

@@ -7,9 +7,6 @@ FUZZ_SECONDS ?= 60
 DEMO_MODEL ?= qwen2.5-coder-0.5b
 # What the suites on real models look for among the pulled ones.
 TEST_MODELS ?= qwen2.5-coder-0.5b qwen2.5-coder-1.5b
-# Paths are cached relative to the checkout, so that a fresh clone finds what an older one compiled.
-export CCACHE_BASEDIR := $(CURDIR)
-export CCACHE_NOHASHDIR := 1
 export CCACHE_MAXSIZE ?= 2G
 export QWIN_BINARY ?= $(CURDIR)/build/release/qwin
 

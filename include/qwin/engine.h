@@ -51,7 +51,7 @@ struct EngineInfo {
   int max_batch_size = 0;
   int64_t context_length = 0, model_context_length = 0;
   int64_t window = 0, num_sink_tokens = 0;
-  uint32_t vocab_size = 0;
+  uint32_t vocab_size = 0, hidden_size = 0;
   double load_seconds = 0;
 };
 
@@ -71,12 +71,22 @@ struct EngineStats {
   double waiting_seconds = 0;  // estimate: how long a request that comes now waits for a place
 };
 
+// A weight in the caller's memory, named, shaped and laid out as a safetensors file would have it.
+struct MemoryTensor {
+  std::string name;             // "model.layers.0.mlp.down_proj.weight"
+  std::string dtype;            // "F32", "F16" or "BF16"
+  std::vector<uint64_t> shape;  // outermost first
+  const void* data = nullptr;   // contiguous
+};
+
 // Receives text as it becomes certain. Called with no text between the parts of a long prompt. Returns false to stop
 // the answer.
 using OnText = std::function<bool(std::string_view text)>;
 
 // Logits [vocab_size] of one position of a prompt, positions in order.
 using OnLogits = std::function<void(int64_t position, std::span<const float> logits)>;
+// Hidden states [hidden_size] of one position after the last norm: what the head turns into logits.
+using OnHiddenStates = std::function<void(int64_t position, std::span<const float> hidden_states)>;
 
 // Called while loading with the bytes repacked so far and in all.
 using OnLoad = std::function<void(uint64_t done, uint64_t total)>;
@@ -90,6 +100,10 @@ class Engine {
   // needed and available, before anything large is allocated.
   static std::unique_ptr<Engine> load(const std::string& path, const EngineOptions& options,
                                       const OnLoad& on_load = {});
+  // The same for a model in memory: `directory` holds config.json and the tokenizer's files. The tensors are read
+  // until load() returns and not after.
+  static std::unique_ptr<Engine> load(const std::string& directory, std::span<const MemoryTensor> tensors,
+                                      const EngineOptions& options, const OnLoad& on_load = {});
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
@@ -120,6 +134,8 @@ class Engine {
   // The logits of every position, between the steps of others. Throws Error: invalid_argument for an empty list or an
   // id outside the vocabulary, context_length_exceeded, does_not_fit.
   virtual void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) = 0;
+  // The hidden states of every position; else as prompt_logits().
+  virtual void hidden_states(std::span<const int32_t> token_ids, const OnHiddenStates& on_hidden_states) = 0;
 };
 
 }  // namespace qwin

@@ -8,31 +8,32 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Union, overload
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
+from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, check_bits, sampling_for, window_for
 from qwin.errors import CancelledError, InvalidArgumentError
+from qwin.live_model import is_live_model, opened
 from qwin.outputs import Result, result_from_core
-from qwin.sampling import SamplingParams, sampling_from
 from qwin.stream import TextStream
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from transformers import PreTrainedModel
 
-AttentionType = Literal["full", "sliding_window", "hybrid"]
-Message = Mapping[str, Any]
-# A text, a chat, or token ids.
-Prompt = Union[str, Sequence[Message], Sequence[int]]
+Pooling = Literal["mean", "last"]
 
-_DEFAULT_WINDOW = 1024
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
     """A model, loaded. Thread-safe: requests from threads, tasks and lists go forward together, in one batch.
 
-    model: path of a GGUF file or of a directory with config.json and safetensors, or the name of a pulled model.
+    model: path of a GGUF file or of a directory with config.json and safetensors, the name of a pulled model, or a
+        `transformers` model in memory, whose weights are quantized while they are taken and may be freed afterwards.
+    tokenizer: of a model in memory; default the one from where it was loaded.
     attention_type: "full" is exact; "sliding_window" sees the first `num_sink_tokens` and the last `window_size` tokens
         (default 1024), and what leaves the window is forgotten.
     quantize_bits: None keeps a GGUF file's own bits, and 8 bits for float files; 8 asks for that explicitly.
@@ -48,8 +49,9 @@ class Engine:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | PreTrainedModel,
         *,
+        tokenizer: Any | None = None,
         attention_type: AttentionType = "full",
         window_size: int | None = None,
         num_sink_tokens: int = 64,
@@ -66,18 +68,12 @@ class Engine:
         cache_dir: str | os.PathLike[str] | None = None,
         cache_max_bytes: int = 4 << 30,
     ) -> None:
-        if not isinstance(model, (str, os.PathLike)):
-            raise InvalidArgumentError(
-                "model must be a path or a name; a live transformers model is not taken yet: save it with "
-                "save_pretrained() and give the directory"
-            )
-        path = _core.find_model(os.fspath(model))
         options: dict[str, Any] = {
-            "window": _window(attention_type, window_size),
+            "window": window_for(attention_type, window_size),
             "num_sink_tokens": num_sink_tokens,
-            "max_batch_size": _at_least("max_batch_size", max_batch_size, 1),
-            "batch_timeout_seconds": float(_at_least("timeout", timeout, 0)),
-            "max_queue_length": _at_least("max_queue", max_queue, 1),
+            "max_batch_size": at_least("max_batch_size", max_batch_size, 1),
+            "batch_timeout_seconds": float(at_least("timeout", timeout, 0)),
+            "max_queue_length": at_least("max_queue", max_queue, 1),
             "context_length": context_length or 0,
             "num_threads": num_threads or 0,
             "kv_type": kv_type,
@@ -86,10 +82,9 @@ class Engine:
             "cache_directory": "" if cache_dir is None else os.fspath(cache_dir),
             "cache_max_bytes": cache_max_bytes,
         }
-        _check_bits(quantize_bits, path)
         if sparse_threshold != 0.0:
             raise InvalidArgumentError("sparse_threshold is not there yet; leave it at 0.0")
-        self._core = _core.Engine(path, options)
+        self._core = _load(model, tokenizer, quantize_bits, options)
         _open_engines.add(self)
 
     @classmethod
@@ -138,8 +133,8 @@ class Engine:
         Returns the text, or a list of them; with_details=True gives Result objects.
         Raises InvalidArgumentError, ContextLengthError, QueueFullError, TimedOutError, NumericalError, CancelledError.
         """
-        prompts, is_list = _as_list(prompt)
-        params = _params(max_length, sampling)
+        prompts, is_list = as_list(prompt)
+        params = sampling_for(max_length, sampling)
         rest = {"client": client, "priority": priority, "cache_salt": cache_salt, "timeout_seconds": timeout or 0.0}
         ids = [self._prompt_ids(p, raw, system, tools) for p in prompts]
         streams: list[_core.Stream] = []
@@ -174,11 +169,42 @@ class Engine:
         late. Works with `for` and `async for`; closing it cancels the request."""
         if temperature is not None:
             sampling["temperature"] = temperature
-        params = _params(max_length, sampling)
+        params = sampling_for(max_length, sampling)
         ids = self._prompt_ids(prompt, raw, system, tools)
         rest = {"client": client, "priority": priority, "cache_salt": cache_salt}
         stream = self._core.submit(ids, params.to_core(), window_size, False, rest)
-        return TextStream(stream, ids, _at_least("stream_interval", stream_interval, 0))
+        return TextStream(stream, ids, at_least("stream_interval", stream_interval, 0))
+
+    @overload
+    def embed(self, prompt: str, *, pooling: Pooling = ..., normalize: bool = ...) -> NDArray[np.float32]: ...
+    @overload
+    def embed(self, prompt: Sequence[int], *, pooling: Pooling = ..., normalize: bool = ...) -> NDArray[np.float32]: ...
+    @overload
+    def embed(self, prompt: Sequence[str], *, pooling: Pooling = ..., normalize: bool = ...) -> NDArray[np.float32]: ...
+
+    def embed(self, prompt: Any, *, pooling: Pooling = "mean", normalize: bool = True) -> NDArray[np.float32]:
+        """A vector float32 [hidden_size] of a text or of token ids, or [number of texts, hidden_size] of a list: the mean
+        of the hidden states, or the last one. normalize: to length 1, so that a dot product is a cosine."""
+        if pooling not in ("mean", "last"):
+            raise InvalidArgumentError(f'pooling must be "mean" or "last", not {pooling!r}')
+        prompts, is_list = as_list(prompt)
+        if not prompts:
+            raise InvalidArgumentError("there is no text to embed")
+        ids = [self._prompt_ids(p, True, None, None) for p in prompts]
+        import numpy as np  # late: half of what `import qwin` would take
+
+        with ThreadPoolExecutor(16) as pool:
+            states = list(pool.map(self.hidden_states, ids))
+        vectors = np.stack([one.mean(axis=0) if pooling == "mean" else one[-1] for one in states])
+        if normalize:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        answer: NDArray[np.float32] = vectors if is_list else vectors[0]
+        return answer
+
+    def hidden_states(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        """Hidden states of every position after the last norm, float32 [len(token_ids), hidden_size]."""
+        states: NDArray[np.float32] = self._core.hidden_states(list(token_ids))
+        return states
 
     def prompt_logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
         """Logits of every position, float32 [len(token_ids), vocab_size]."""
@@ -261,57 +287,20 @@ def _wait(stream: _core.Stream, prompt_token_ids: list[int]) -> Result:
     return result
 
 
-def _as_list(prompt: Any) -> tuple[list[Prompt], bool]:
-    """The prompts, and whether a list of them was given rather than one text, chat or list of token ids."""
-    if isinstance(prompt, str):
-        return [prompt], False
-    if not isinstance(prompt, Sequence):
-        raise InvalidArgumentError(
-            f"a prompt is a text, a list of messages or a list of token ids, not {type(prompt).__name__}"
-        )
-    if prompt and isinstance(prompt[0], (int, Mapping)):
-        return [prompt], False
-    return list(prompt), True
-
-
-def _params(max_length: int | None, sampling: dict[str, Any]) -> SamplingParams:
-    if max_length is not None:
-        if "max_tokens" in sampling:
-            raise InvalidArgumentError("max_length and max_tokens are the same; give one of them")
-        sampling = {**sampling, "max_tokens": max_length}
-    params = sampling_from(sampling)
-    if params.n != 1:
-        raise InvalidArgumentError("n is for qwin.LLM; here give a list with the prompt n times, each with its seed")
-    return params
-
-
-def _window(attention_type: str, window_size: int | None) -> int:
-    if attention_type == "full":
-        if window_size is not None:
-            raise InvalidArgumentError('window_size needs attention_type="sliding_window"')
-        return 0
-    if attention_type == "sliding_window":
-        return int(_at_least("window_size", _DEFAULT_WINDOW if window_size is None else window_size, 1))
-    if attention_type == "hybrid":
-        raise InvalidArgumentError('attention_type="hybrid" is not there yet; use "full" or "sliding_window"')
-    raise InvalidArgumentError(f'attention_type must be "full" or "sliding_window", not {attention_type!r}')
-
-
-def _check_bits(quantize_bits: int | None, path: str) -> None:
-    if quantize_bits is None:
-        return
-    if quantize_bits not in (4, 8):
-        raise InvalidArgumentError(f"quantize_bits must be None, 4 or 8, not {quantize_bits!r}")
-    if path.endswith(".gguf"):
+def _load(model: Any, tokenizer: Any | None, quantize_bits: int | None, options: dict[str, Any]) -> _core.Engine:
+    if is_live_model(model):
+        check_bits(quantize_bits)
+        with opened(model, tokenizer) as (directory, weights):
+            return _core.Engine(directory, weights, options)
+    if not isinstance(model, (str, os.PathLike)):
+        raise InvalidArgumentError(f"model must be a path, a name or a transformers model, not {type(model).__name__}")
+    if tokenizer is not None:
+        raise InvalidArgumentError("tokenizer is for a transformers model in memory; files have their own")
+    path = _core.find_model(os.fspath(model))
+    if quantize_bits is not None and not os.path.isdir(path):
         raise InvalidArgumentError("a GGUF file is quantized already; leave quantize_bits at None")
-    if quantize_bits == 4:
-        raise InvalidArgumentError("quantize_bits=4 is not there yet; use 8, or a GGUF file with 4 bits")
-
-
-def _at_least(name: str, value: float, low: float) -> Any:
-    if value < low:
-        raise InvalidArgumentError(f"{name} must be at least {low}, not {value}")
-    return value
+    check_bits(quantize_bits)
+    return _core.Engine(path, options)
 
 
 # Engines left open would otherwise end with their threads in the middle of a step.

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from qwin.engine import Engine, Message, Prompt, _wait
+from qwin.arguments import Message, Prompt
+from qwin.engine import Engine, _wait
 from qwin.outputs import Result, TokenLogprob
 from qwin.sampling import SamplingParams
 

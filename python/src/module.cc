@@ -3,6 +3,8 @@
 #include "qwin/version.h"
 
 NB_MODULE(_core, module) {
+  // A daemon thread may hold an engine when the interpreter ends: no fault of anybody's.
+  nanobind::set_leak_warnings(false);
   module.attr("__version__") = qwin::kVersion;
   qwin::python::bind_errors(module);
   qwin::python::bind_stream(module);

@@ -12,6 +12,8 @@
 #include <chrono>
 #include <utility>
 
+#include "dictionaries.h"
+
 namespace qwin::python {
 
 namespace {
@@ -22,16 +24,6 @@ constexpr double kSignalSeconds = 0.1;
 template <typename T>
 void append(std::vector<T>& to, const std::vector<T>& from) {
   to.insert(to.end(), from.begin(), from.end());
-}
-
-nb::list to_list(const std::vector<TokenLogprobInfo>& logprobs) {
-  nb::list list;
-  for (const TokenLogprobInfo& info : logprobs) {
-    nb::list top;
-    for (const TokenProbability& p : info.top) top.append(nb::make_tuple(p.token_id, p.logprob));
-    list.append(nb::make_tuple(info.chosen.token_id, info.chosen.logprob, top));
-  }
-  return list;
 }
 
 }  // namespace
@@ -119,24 +111,6 @@ void Stream::cancel() {
     id = id_;
   }
   if (engine) engine->cancel(id);
-}
-
-nb::dict to_dict(const GenerationResult& result) {
-  nb::dict dict;
-  dict["text"] = result.text;
-  dict["token_ids"] = result.token_ids;
-  dict["prompt_tokens"] = result.prompt_tokens;
-  dict["cached_tokens"] = result.cached_tokens;
-  dict["finish_reason"] = finish_reason_name(result.finish_reason);
-  dict["stop_string"] = result.stop_string;
-  dict["context_full"] = result.context_full;
-  dict["logprobs"] = to_list(result.logprobs);
-  dict["prompt_logprobs"] = to_list(result.prompt_logprobs);
-  dict["queue_ms"] = result.timings.queue_ms;
-  dict["ttft_ms"] = result.timings.ttft_ms;
-  dict["prefill_tokens_per_second"] = result.timings.prefill_tokens_per_second;
-  dict["decode_tokens_per_second"] = result.timings.decode_tokens_per_second;
-  return dict;
 }
 
 void bind_stream(nb::module_& module) {

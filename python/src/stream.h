@@ -50,6 +50,4 @@ class Stream {
   int descriptor_ = -1;
 };
 
-nb::dict to_dict(const GenerationResult& result);
-
 }  // namespace qwin::python

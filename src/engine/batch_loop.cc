@@ -27,6 +27,17 @@ TokenLogprobInfo logprob_of(std::span<const float> logits, int32_t token, int nu
   return info;
 }
 
+// As many rows at a time as the runner takes.
+template <typename Rows, typename Use>
+void for_some_rows(const Rows& wanted, Use use) {
+  std::vector<int32_t> rows;
+  for (size_t first = 0; first < wanted.size(); first += rows.size()) {
+    rows.clear();
+    for (size_t i = first; i < wanted.size() && rows.size() < kMaxLogitRows; ++i) rows.push_back(wanted[i].row);
+    use(std::span<const int32_t>(rows), first);
+  }
+}
+
 }  // namespace
 
 BatchLoop::BatchLoop(Runner& runner, const BatchLoopOptions& options, std::unique_ptr<DiskArchive> archive)
@@ -52,7 +63,7 @@ BatchLoop::~BatchLoop() {
 }
 
 RequestId BatchLoop::submit(Request request, const CachePlan& plan, std::unique_ptr<Generation> generation,
-                            RequestEvents events, OnLogits on_logits) {
+                            RequestEvents events, PromptReader reader) {
   RequestId id = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -63,7 +74,7 @@ RequestId BatchLoop::submit(Request request, const CachePlan& plan, std::unique_
     }
     id = ++last_id_;
     auto active = std::make_unique<Active>();
-    const bool reads_cache = !on_logits && !request.prompt_logprobs;
+    const bool reads_cache = !reader && !request.prompt_logprobs;
     scheduler_.add({.id = id,
                     .prompt = request.prompt,
                     .client = request.client,
@@ -74,7 +85,7 @@ RequestId BatchLoop::submit(Request request, const CachePlan& plan, std::unique_
     active->request = std::move(request);
     active->events = std::make_shared<const RequestEvents>(std::move(events));
     active->generation = std::move(generation);
-    active->on_logits = std::move(on_logits);
+    active->reader = std::move(reader);
     active->submitted = Clock::now();
     active_.emplace(id, std::move(active));
     has_changed_ = true;
@@ -185,7 +196,8 @@ void BatchLoop::wait(std::unique_lock<std::mutex>& lock, const Step& step) {
 void BatchLoop::prepare(const Step& step) {
   batch_.token_ids.clear();
   batch_.ranges.clear();
-  rows_.clear();
+  logit_rows_.clear();
+  hidden_rows_.clear();
   for (const StepRange& range : step.ranges) {
     const Sequence& sequence = scheduler_.sequence(range.id);
     Active& active = *active_.at(range.id);
@@ -203,13 +215,13 @@ void BatchLoop::prepare(const Step& step) {
                              .num_sinks = sequence.request.plan.num_sinks});
     const int64_t end = range.first_position + range.count;
     // After a pre-emption the prompt is read again, but its logits have been handed out.
-    const bool wants_all = active.on_logits || active.request.prompt_logprobs;
+    const bool wants_all = active.reader || active.request.prompt_logprobs;
     const int64_t wanted_from = wants_all ? active.num_prompt_tokens_read : end;
     for (int64_t position = range.first_position; position < end; ++position) {
       const bool is_last = range.is_last && position + 1 == end;
       if (!is_last && position < wanted_from) continue;
       const auto row = static_cast<int32_t>(first_row) + static_cast<int32_t>(position - range.first_position);
-      rows_.push_back({row, &active, position, is_last});
+      (active.reader.on_hidden_states ? hidden_rows_ : logit_rows_).push_back({row, &active, position, is_last});
     }
     const auto prompt_size = static_cast<int64_t>(active.request.prompt.size());
     active.num_prompt_tokens_read = std::max(active.num_prompt_tokens_read, std::min(end, prompt_size));
@@ -227,22 +239,33 @@ void BatchLoop::start(Active& active, const Sequence& sequence) {
 void BatchLoop::compute(const Step& step) {
   for (const PageCopy& copy : step.copies) runner_.copy_page(copy.from, copy.to);
   runner_.run(batch_);
-  std::vector<int32_t> rows;
-  for (size_t first = 0; first < rows_.size(); first += kMaxLogitRows) {
-    const size_t count = std::min(kMaxLogitRows, rows_.size() - first);
-    rows.clear();
-    for (size_t i = 0; i < count; ++i) rows.push_back(rows_[first + i].row);
+  for_some_rows(logit_rows_, [&](std::span<const int32_t> rows, size_t first) {
     const Matrix logits = runner_.logits(rows);
-    for (size_t i = 0; i < count; ++i) use_logits(rows_[first + i], {logits.row(i), logits.columns});
+    for (size_t i = 0; i < rows.size(); ++i) use_logits(logit_rows_[first + i], {logits.row(i), logits.columns});
+  });
+  for_some_rows(hidden_rows_, [&](std::span<const int32_t> rows, size_t first) {
+    const Matrix hidden = runner_.hidden_states(rows);
+    for (size_t i = 0; i < rows.size(); ++i)
+      use_hidden_states(hidden_rows_[first + i], {hidden.row(i), hidden.columns});
+  });
+}
+
+void BatchLoop::use_hidden_states(const WantedRow& row, std::span<const float> hidden_states) {
+  Active& active = *row.active;
+  if (active.error) return;
+  try {
+    active.reader.on_hidden_states(row.position, hidden_states);
+  } catch (...) {
+    active.error = std::current_exception();
   }
 }
 
 // A fault ends this request alone.
-void BatchLoop::use_logits(const LogitRow& row, std::span<float> logits) {
+void BatchLoop::use_logits(const WantedRow& row, std::span<float> logits) {
   Active& active = *row.active;
   if (active.error) return;
   try {
-    if (active.on_logits) active.on_logits(row.position, logits);
+    if (active.reader.on_logits) active.reader.on_logits(row.position, logits);
     const std::vector<int32_t>& prompt = active.request.prompt;
     const auto next = static_cast<size_t>(row.position) + 1;
     if (active.request.prompt_logprobs && next < prompt.size()) {

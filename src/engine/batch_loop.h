@@ -20,6 +20,14 @@
 
 namespace qwin {
 
+// What is wanted of every position of a prompt; at most one is set.
+struct PromptReader {
+  OnLogits on_logits = {};
+  OnHiddenStates on_hidden_states = {};
+
+  explicit operator bool() const { return on_logits || on_hidden_states; }
+};
+
 struct BatchLoopOptions {
   SchedulerOptions scheduler;
   int max_queue_length = 256;
@@ -38,9 +46,9 @@ class BatchLoop {
   BatchLoop(const BatchLoop&) = delete;
   BatchLoop& operator=(const BatchLoop&) = delete;
 
-  // `generation` is null when only `on_logits` of the prompt are wanted. Throws Error(queue_full).
+  // `generation` is null when the prompt is only read. Throws Error(queue_full).
   RequestId submit(Request request, const CachePlan& plan, std::unique_ptr<Generation> generation, RequestEvents events,
-                   OnLogits on_logits = {});
+                   PromptReader reader = {});
   void cancel(RequestId id);
   void hold(RequestId id, bool held);
   EngineStats stats() const;
@@ -54,7 +62,7 @@ class BatchLoop {
     Request request;
     std::shared_ptr<const RequestEvents> events;
     std::unique_ptr<Generation> generation;
-    OnLogits on_logits;
+    PromptReader reader;
     bool is_in_hand = false;
     bool is_cancelled = false;
     std::exception_ptr error;
@@ -75,8 +83,8 @@ class BatchLoop {
     GenerationResult result;
     std::exception_ptr error;
   };
-  // A row of the batch whose logits are wanted, and for whom.
-  struct LogitRow {
+  // A row of the batch whose logits (or hidden states) are wanted, and for whom.
+  struct WantedRow {
     int32_t row = 0;
     Active* active = nullptr;
     int64_t position = 0;
@@ -88,7 +96,8 @@ class BatchLoop {
   void prepare(const Step& step);
   void start(Active& active, const Sequence& sequence);
   void compute(const Step& step);
-  void use_logits(const LogitRow& row, std::span<float> logits);
+  void use_logits(const WantedRow& row, std::span<float> logits);
+  static void use_hidden_states(const WantedRow& row, std::span<const float> hidden_states);
   void settle(const Step& step, double seconds);
   // True when the sequence goes on.
   bool advance(const StepRange& range, Active& active);
@@ -121,7 +130,7 @@ class BatchLoop {
 
   // The step under way.
   Batch batch_;
-  std::vector<LogitRow> rows_;
+  std::vector<WantedRow> logit_rows_, hidden_rows_;
   // What is to be told when the mutex is free.
   std::vector<Brought> brought_;
   std::vector<Ended> ended_;

@@ -34,9 +34,26 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+TensorTable tensors_in_memory(std::span<const MemoryTensor> tensors) {
+  TensorTable table;
+  for (const MemoryTensor& tensor : tensors) {
+    TensorInfo info{.name = tensor.name, .shape = tensor.shape, .data = {}};
+    const DType floats[] = {DType::f32, DType::f16, DType::bf16};
+    const auto dtype = std::ranges::find_if(floats, [&](DType d) { return dtype_info(d).name == tensor.dtype; });
+    if (dtype == std::end(floats)) {
+      throw Error(ErrorCode::bad_type,
+                  "tensor " + tensor.name + " is of type " + tensor.dtype + "; weights in memory are F32, F16 or BF16");
+    }
+    info.dtype = *dtype;
+    info.data = FileSpan::of_memory(tensor.data, tensor_bytes(info.name, info.dtype, info.shape));
+    table.add(std::move(info));
+  }
+  return table;
+}
+
 class LocalEngine : public Engine {
  public:
-  LocalEngine(const std::string& path, const EngineOptions& options, const OnLoad& on_load);
+  LocalEngine(ModelFiles files, const EngineOptions& options, const OnLoad& on_load);
 
   const EngineInfo& info() const override { return info_; }
   SamplingParams default_sampling() const override;
@@ -50,12 +67,18 @@ class LocalEngine : public Engine {
   RequestId submit(Request request, RequestEvents events) override;
   void cancel(RequestId id) override { loop_->cancel(id); }
   void hold(RequestId id, bool held) override { loop_->hold(id, held); }
-  void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) override;
+  void prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) override {
+    read_prompt(token_ids, {.on_logits = on_logits});
+  }
+  void hidden_states(std::span<const int32_t> token_ids, const OnHiddenStates& on_hidden_states) override {
+    read_prompt(token_ids, {.on_hidden_states = on_hidden_states});
+  }
 
  private:
+  void read_prompt(std::span<const int32_t> token_ids, PromptReader reader);
   void check_prompt(std::span<const int32_t> prompt) const;
   CachePlan plan_for(const Request& request) const;
-  void fill_info(const std::string& path, const RunnerOptions& runner_options);
+  void fill_info(const RunnerOptions& runner_options);
 
   EngineOptions options_;
   EngineInfo info_;
@@ -84,8 +107,8 @@ const char* kv_type_name(KvCacheType type) {
   return type == KvCacheType::f32 ? "f32" : type == KvCacheType::f16 ? "f16" : "q8";
 }
 
-LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, const OnLoad& on_load)
-    : options_(options), files_(open_model_files(path)), config_(read_model_config(files_)) {
+LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const OnLoad& on_load)
+    : options_(options), files_(std::move(files)), config_(read_model_config(files_)) {
   const Clock::time_point start = Clock::now();
   check_tensors(config_, files_);
   tokenizer_ = Tokenizer::load(files_);
@@ -106,7 +129,7 @@ LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, 
       .cores = allowed_cores(),
       .kv_type = kernel_kv_type(options.kv_type),
   };
-  fill_info(path, runner_options);
+  fill_info(runner_options);
   const KvShape shape = kv_shape(config_, files_, runner_options.kv_type);
   const Capacity capacity = plan_capacity({.memory = memory_info(),
                                            .weight_bytes = info_.weight_bytes,
@@ -140,12 +163,13 @@ LocalEngine::LocalEngine(const std::string& path, const EngineOptions& options, 
                                                    .context_length = capacity.context_length,
                                                    .num_pages = capacity.num_pages},
                                   std::move(archive));
+  if (files_.is_borrowed) files_.tensors = {};
   info_.isa = runner_->kernels_name();
   info_.load_seconds = seconds_since(start);
 }
 
-void LocalEngine::fill_info(const std::string& path, const RunnerOptions& runner_options) {
-  info_.path = path;
+void LocalEngine::fill_info(const RunnerOptions& runner_options) {
+  if (!files_.is_borrowed) info_.path = files_.path;
   info_.model_name = config_.name;
   info_.architecture = config_.architecture;
   info_.cpu = cpu_name();
@@ -165,6 +189,7 @@ void LocalEngine::fill_info(const std::string& path, const RunnerOptions& runner
   info_.window = options_.window;
   info_.num_sink_tokens = options_.window > 0 ? options_.num_sink_tokens : 0;
   info_.vocab_size = config_.vocab_size;
+  info_.hidden_size = config_.hidden_size;
 }
 
 SamplingParams LocalEngine::default_sampling() const {
@@ -238,7 +263,7 @@ RequestId LocalEngine::submit(Request request, RequestEvents events) {
   return loop_->submit(std::move(request), plan, std::move(generation), std::move(events));
 }
 
-void LocalEngine::prompt_logits(std::span<const int32_t> token_ids, const OnLogits& on_logits) {
+void LocalEngine::read_prompt(std::span<const int32_t> token_ids, PromptReader reader) {
   check_prompt(token_ids);
   Request request{.prompt = {token_ids.begin(), token_ids.end()}};
   if (options_.window == 0 && static_cast<int64_t>(token_ids.size()) > info_.context_length) {
@@ -254,7 +279,7 @@ void LocalEngine::prompt_logits(std::span<const int32_t> token_ids, const OnLogi
     done.set_value();
   }};
   const CachePlan plan{.window = options_.window, .num_sinks = options_.window > 0 ? options_.num_sink_tokens : 0};
-  loop_->submit(std::move(request), plan, nullptr, std::move(events), on_logits);
+  loop_->submit(std::move(request), plan, nullptr, std::move(events), std::move(reader));
   done.get_future().get();
 }
 
@@ -283,7 +308,12 @@ GenerationResult Engine::generate(Request request, const OnText& on_text) {
 }
 
 std::unique_ptr<Engine> Engine::load(const std::string& path, const EngineOptions& options, const OnLoad& on_load) {
-  return std::make_unique<LocalEngine>(path, options, on_load);
+  return std::make_unique<LocalEngine>(open_model_files(path), options, on_load);
+}
+
+std::unique_ptr<Engine> Engine::load(const std::string& directory, std::span<const MemoryTensor> tensors,
+                                     const EngineOptions& options, const OnLoad& on_load) {
+  return std::make_unique<LocalEngine>(open_model_documents(directory, tensors_in_memory(tensors)), options, on_load);
 }
 
 }  // namespace qwin

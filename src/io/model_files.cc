@@ -38,8 +38,7 @@ ModelFiles open_gguf_model(const std::string& path) {
   return model;
 }
 
-ModelFiles open_safetensors_model(const std::string& path) {
-  const ModelDirectory directory(path);
+ModelFiles open_documents(const ModelDirectory& directory, const std::string& path) {
   if (!directory.contains("config.json")) {
     throw Error(ErrorCode::io, path + ": a directory without config.json; give a GGUF file or a safetensors directory");
   }
@@ -51,6 +50,12 @@ ModelFiles open_safetensors_model(const std::string& path) {
       read_document(directory, "tokenizer_config.json", kMaxTokenizerConfigBytes, ErrorCode::bad_tokenizer);
   model.tokenizer_json = directory.read_text("tokenizer.json", kMaxTokenizerBytes);
   model.chat_template = directory.read_text("chat_template.jinja", kMaxTemplateBytes);
+  return model;
+}
+
+ModelFiles open_safetensors_model(const std::string& path) {
+  const ModelDirectory directory(path);
+  ModelFiles model = open_documents(directory, path);
   SafetensorsFiles weights = open_safetensors_directory(directory);
   model.tensors = std::move(weights.tensors);
   model.files = std::move(weights.files);
@@ -62,6 +67,14 @@ ModelFiles open_safetensors_model(const std::string& path) {
 ModelFiles open_model_files(const std::string& path) {
   ModelFiles model = is_directory(path) ? open_safetensors_model(path) : open_gguf_model(path);
   model.path = path;
+  return model;
+}
+
+ModelFiles open_model_documents(const std::string& path, TensorTable borrowed) {
+  ModelFiles model = open_documents(ModelDirectory(path), path);
+  model.path = path;
+  model.tensors = std::move(borrowed);
+  model.is_borrowed = true;
   return model;
 }
 

@@ -18,6 +18,7 @@ struct ModelFiles {
   std::string path;
   TensorTable tensors;
   std::vector<std::shared_ptr<const MappedFile>> files;  // keeps every span alive
+  bool is_borrowed = false;  // the tensors lie in the caller's memory, and only while the model is loaded
 
   GgufMetadata gguf;  // format gguf
 
@@ -32,5 +33,7 @@ struct ModelFiles {
 // Opens a GGUF file (any name; the magic decides) or a directory with config.json and safetensors.
 // Nothing else in a directory is ever opened. Throws Error with the class of the fault.
 ModelFiles open_model_files(const std::string& path);
+// A directory's documents, with tensors of the caller's in place of its safetensors.
+ModelFiles open_model_documents(const std::string& path, TensorTable borrowed);
 
 }  // namespace qwin

@@ -148,11 +148,16 @@ void QwenDense::mlp_block(const LayerWeights& layer) {
   linear(context_, down_input_, scratch_, down);
 }
 
-Matrix QwenDense::logits(std::span<const int32_t> rows) {
+Matrix QwenDense::hidden_states(std::span<const int32_t> rows) {
   QWIN_CHECK(!rows.empty() && rows.size() <= max_logit_rows_);
   const Matrix hidden = last_hidden_.first_rows(rows.size());
   gather_rows(hidden_states_, rows, hidden);
   rms_norm(context_, hidden, weights_.norm, config_.rms_norm_eps, hidden);
+  return hidden;
+}
+
+Matrix QwenDense::logits(std::span<const int32_t> rows) {
+  const Matrix hidden = hidden_states(rows);
   // The head's input in 8 bits alone would cause a third of the whole model's divergence.
   const LinearPart head[] = {{.weight = &weights_.lm_head, .out = logits_.first_rows(rows.size())}};
   linear_with_remainder(context_, input_, scratch_, hidden, head);

@@ -33,6 +33,8 @@ class QwenDense {
 
   // Raw logits [rows.size(), vocab_size] of these rows of the last forward(). Valid until the next call.
   Matrix logits(std::span<const int32_t> rows);
+  // Their hidden states [rows.size(), hidden_size] after the last norm. Valid until the next call.
+  Matrix hidden_states(std::span<const int32_t> rows);
 
   const ModelConfig& config() const { return config_; }
   size_t max_tokens() const { return max_tokens_; }

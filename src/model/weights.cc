@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weights.h"
 
+#include <cstring>
+
 #include "model/checkpoint_names.h"
 #include "quant/dequantize.h"
 
@@ -20,27 +22,34 @@ class WeightLoader {
     const uint64_t hidden = config_.hidden_size;
     const TensorInfo& embedding =
         require_tensor(files_, "model.embed_tokens.weight", shape(config_.vocab_size, hidden));
-    weights.embed_tokens = stored(embedding);
+    const StoredMatrix embed_tokens = stored(embedding);
+    weights.embed_tokens = kept(embed_tokens);
     for (uint32_t i = 0; i < config_.num_layers; ++i)
       weights.layers.push_back(layer("model.layers." + std::to_string(i) + "."));
     weights.norm = vector("model.norm.weight", hidden);
     const TensorInfo* head = find_tensor(files_, "lm_head.weight");
-    weights.lm_head =
-        head == nullptr ? pack(weights.embed_tokens) : matrix("lm_head.weight", config_.vocab_size, hidden);
+    weights.lm_head = head == nullptr ? pack(embed_tokens) : matrix("lm_head.weight", config_.vocab_size, hidden);
     return weights;
   }
 
-  void fill_into(OpsContext& context, std::byte* tiles, float* vectors, uint64_t total, const LoadProgress& progress) {
+  // Requires: a walk without destination before. The buffers are in the next walk's result.
+  ModelWeights fill(OpsContext& context, const LoadProgress& progress) {
+    Buffer tiles(tile_bytes_), vectors(vector_floats_ * sizeof(float)), copies(copy_bytes_);
     context_ = &context;
-    tiles_ = tiles;
-    vectors_ = vectors;
-    total_ = total;
+    tiles_ = tiles.data();
+    vectors_ = vectors.as<float>();
+    copies_ = copies.data();
+    total_ = tile_bytes_;
     progress_ = &progress;
-    tile_bytes_ = vector_floats_ = 0;
+    tile_bytes_ = vector_floats_ = copy_bytes_ = 0;
+    ModelWeights weights = walk();
+    weights.tiles = std::move(tiles);
+    weights.vectors = std::move(vectors);
+    weights.copies = std::move(copies);
+    return weights;
   }
 
-  uint64_t tile_bytes() const { return tile_bytes_; }
-  uint64_t vector_floats() const { return vector_floats_; }
+  uint64_t memory_bytes() const { return tile_bytes_ + vector_floats_ * sizeof(float) + copy_bytes_; }
 
  private:
   struct Shape {
@@ -59,12 +68,23 @@ class WeightLoader {
   }
 
   PackedWeight pack(const StoredMatrix& source) {
+    if (float32_) return {.stored = kept(source)};
     PackedWeight weight{.stored = source};
-    if (float32_) return weight;
     if (tiles_ != nullptr) weight = pack_weight(context_->team, source, tiles_ + tile_bytes_);
+    if (files_.is_borrowed) weight.stored.data = nullptr;
     tile_bytes_ += packed_weight_bytes(source);
     if (tiles_ != nullptr && *progress_) (*progress_)(tile_bytes_, total_);
     return weight;
+  }
+
+  // A matrix whose rows are read after loading: where it is, or a copy of what is only borrowed.
+  StoredMatrix kept(StoredMatrix source) {
+    if (!files_.is_borrowed) return source;
+    const uint64_t bytes = source.rows * source.row_bytes();
+    if (copies_ != nullptr) std::memcpy(copies_ + copy_bytes_, source.data, bytes);
+    source.data = copies_ == nullptr ? nullptr : copies_ + copy_bytes_;
+    copy_bytes_ += (bytes + 63) / 64 * 64;
+    return source;
   }
 
   const float* vector(const std::string& name, uint64_t size) {
@@ -109,9 +129,10 @@ class WeightLoader {
   OpsContext* context_ = nullptr;
   std::byte* tiles_ = nullptr;
   float* vectors_ = nullptr;
+  std::byte* copies_ = nullptr;
   const LoadProgress* progress_ = nullptr;
   uint64_t total_ = 0;
-  uint64_t tile_bytes_ = 0, vector_floats_ = 0;
+  uint64_t tile_bytes_ = 0, vector_floats_ = 0, copy_bytes_ = 0;
 };
 
 }  // namespace
@@ -119,20 +140,14 @@ class WeightLoader {
 uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32) {
   WeightLoader loader(config, files, float32);
   loader.walk();
-  return loader.tile_bytes() + loader.vector_floats() * sizeof(float);
+  return loader.memory_bytes();
 }
 
 ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
                           const LoadProgress& progress) {
   WeightLoader loader(config, files, context.float32());
   loader.walk();
-  const uint64_t total = loader.tile_bytes();
-  Buffer tiles(total), vectors(loader.vector_floats() * sizeof(float));
-  loader.fill_into(context, tiles.data(), vectors.as<float>(), total, progress);
-  ModelWeights weights = loader.walk();
-  weights.tiles = std::move(tiles);
-  weights.vectors = std::move(vectors);
-  return weights;
+  return loader.fill(context, progress);
 }
 
 }  // namespace qwin

@@ -39,6 +39,7 @@ struct ModelWeights {
 
   Buffer tiles;    // every packed weight, in the order they are read
   Buffer vectors;  // every float32 vector
+  Buffer copies;   // of a borrowed model: what is read after loading
 };
 
 // Called with the bytes packed so far and in all.
@@ -47,7 +48,8 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 // Anonymous memory load_weights() will take; nothing is packed for float32.
 uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32);
 
-// Repacks every matrix once. `files` must stay open: embeddings (and float32 rows) are read from it.
+// Repacks every matrix once. `files` must stay open, unless they are borrowed: embeddings (and float32 rows) are read
+// from them.
 // Throws Error: missing_tensor, bad_shape, non_finite.
 ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
                           const LoadProgress& progress);

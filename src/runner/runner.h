@@ -44,6 +44,8 @@ class Runner {
   void run(const Batch& batch);
   // Logits [rows.size(), vocab_size] of rows of the last batch, at most kMaxLogitRows; valid until the next call.
   Matrix logits(std::span<const int32_t> rows) { return model_.logits(rows); }
+  // Hidden states [rows.size(), hidden_size] after the last norm, on the same terms.
+  Matrix hidden_states(std::span<const int32_t> rows) { return model_.hidden_states(rows); }
 
   const char* kernels_name() const { return context_.float32() ? "float32" : context_.kernels.name; }
   const KvShape& kv_shape() const { return kv_shape_; }

@@ -41,6 +41,7 @@ class FakeEngine : public Engine {
   void cancel(RequestId) override {}
   void hold(RequestId, bool) override {}
   void prompt_logits(std::span<const int32_t>, const OnLogits&) override {}
+  void hidden_states(std::span<const int32_t>, const OnHiddenStates&) override {}
 };
 
 class ChatSessionTest : public ::testing::Test {

@@ -3,6 +3,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import pickle
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qwin
+from qwin import _core
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests/testdata/tiny/qwen2_tied"
@@ -57,6 +59,39 @@ def test_prompt_logits_agree_with_the_greedy_token(engine):
     logits = engine.prompt_logits(PROMPT)
     assert logits.shape == (4, engine.info["vocab_size"]) and logits.dtype == np.float32
     assert greedy(engine, length=1).token_ids == [int(np.argmax(logits[-1][:303]))]
+
+
+def test_embeddings_are_pooled_hidden_states(engine):
+    ids = engine.tokenize("some text")
+    states = engine.hidden_states(ids)
+    assert states.shape == (len(ids), engine.info["hidden_size"]) and states.dtype == np.float32
+    mean, last = engine.embed("some text"), engine.embed("some text", pooling="last", normalize=False)
+    assert np.allclose(mean, states.mean(axis=0) / np.linalg.norm(states.mean(axis=0)), atol=1e-6)
+    assert np.array_equal(last, states[-1])
+    many = engine.embed(["some text", "another, longer one", "some text"])
+    assert many.shape == (3, states.shape[1])
+    assert np.array_equal(many[0], mean) and np.array_equal(many[2], mean) and not np.array_equal(many[1], mean)
+    for wrong in ({"prompt": []}, {"prompt": "a", "pooling": "max"}):
+        with pytest.raises(qwin.InvalidArgumentError):
+            engine.embed(**wrong)
+
+
+def test_weights_in_memory_are_taken_from_anything_with_a_buffer(engine):
+    """The array protocol alone; tests/python/test_live_model.py has the models of transformers."""
+    file = (TINY / "model.safetensors").read_bytes()
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    weights = [
+        (name, np.frombuffer(file[8 + size :][slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"]))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+    options = {"num_threads": 1, "kv_memory_bytes": 16 << 20}
+    taken = _core.Engine(str(TINY), weights, options)
+    assert np.array_equal(taken.prompt_logits(PROMPT), engine.prompt_logits(PROMPT))
+    for wrong, error in ((np.float64, "F64"), (np.int32, "no float")):
+        with pytest.raises(qwin.Error, match=error):
+            _core.Engine(str(TINY), [(weights[0][0], weights[0][1].astype(wrong)), *weights[1:]], options)
 
 
 def test_a_stream_is_the_answer_in_pieces(engine):

@@ -139,6 +139,7 @@ class FakeEngine final : public Engine {
     if (const auto found = entries_.find(id); found != entries_.end()) found->second.held = held;
   }
   void prompt_logits(std::span<const int32_t>, const OnLogits&) override {}
+  void hidden_states(std::span<const int32_t>, const OnHiddenStates&) override {}
 
   std::string last_chat() const { return last_chat_; }
   std::atomic<double> waiting_seconds{0};

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What callers may say, and what they are told when they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union
+
+from qwin.errors import InvalidArgumentError
+from qwin.sampling import SamplingParams, sampling_from
+
+AttentionType = Literal["full", "sliding_window", "hybrid"]
+Message = Mapping[str, Any]
+# A text, a chat, or token ids.
+Prompt = Union[str, Sequence[Message], Sequence[int]]
+
+_DEFAULT_WINDOW = 1024
+
+
+def as_list(prompt: Any) -> tuple[list[Prompt], bool]:
+    """The prompts, and whether a list of them was given rather than one text, chat or list of token ids."""
+    if isinstance(prompt, str):
+        return [prompt], False
+    if not isinstance(prompt, Sequence):
+        raise InvalidArgumentError(
+            f"a prompt is a text, a list of messages or a list of token ids, not {type(prompt).__name__}"
+        )
+    if prompt and isinstance(prompt[0], (int, Mapping)):
+        return [prompt], False
+    return list(prompt), True
+
+
+def sampling_for(max_length: int | None, sampling: dict[str, Any]) -> SamplingParams:
+    if max_length is not None:
+        if "max_tokens" in sampling:
+            raise InvalidArgumentError("max_length and max_tokens are the same; give one of them")
+        sampling = {**sampling, "max_tokens": max_length}
+    params = sampling_from(sampling)
+    if params.n != 1:
+        raise InvalidArgumentError("n is for qwin.LLM; here give a list with the prompt n times, each with its seed")
+    return params
+
+
+def window_for(attention_type: str, window_size: int | None) -> int:
+    if attention_type == "full":
+        if window_size is not None:
+            raise InvalidArgumentError('window_size needs attention_type="sliding_window"')
+        return 0
+    if attention_type == "sliding_window":
+        return int(at_least("window_size", _DEFAULT_WINDOW if window_size is None else window_size, 1))
+    if attention_type == "hybrid":
+        raise InvalidArgumentError('attention_type="hybrid" is not there yet; use "full" or "sliding_window"')
+    raise InvalidArgumentError(f'attention_type must be "full" or "sliding_window", not {attention_type!r}')
+
+
+def check_bits(quantize_bits: int | None) -> None:
+    """Float weights are computed in 8 bits, asked for or not."""
+    if quantize_bits not in (None, 4, 8):
+        raise InvalidArgumentError(f"quantize_bits must be None, 4 or 8, not {quantize_bits!r}")
+    if quantize_bits == 4:
+        raise InvalidArgumentError("quantize_bits=4 is not there yet; use 8, or a GGUF file with 4 bits")
+
+
+def at_least(name: str, value: float, low: float) -> Any:
+    if value < low:
+        raise InvalidArgumentError(f"{name} must be at least {low}, not {value}")
+    return value

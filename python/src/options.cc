@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+namespace qwin::python {
+
+namespace {
+
+KvCacheType kv_cache_type(const std::string& name) {
+  if (name == "f32") return KvCacheType::f32;
+  if (name == "f16") return KvCacheType::f16;
+  if (name == "q8") return KvCacheType::q8;
+  throw Error(ErrorCode::invalid_argument, "kv_type " + name + " is unknown; use \"f16\", \"q8\" or \"f32\"");
+}
+
+}  // namespace
+
+SamplingParams sampling_params(SamplingParams params, const nb::dict& values) {
+  take(values, "temperature", params.temperature);
+  take(values, "top_k", params.top_k);
+  take(values, "top_p", params.top_p);
+  take(values, "min_p", params.min_p);
+  take(values, "repetition_penalty", params.repetition_penalty);
+  take(values, "presence_penalty", params.presence_penalty);
+  take(values, "frequency_penalty", params.frequency_penalty);
+  take(values, "logit_bias", params.logit_bias);
+  take(values, "max_tokens", params.max_tokens);
+  take(values, "min_tokens", params.min_tokens);
+  take(values, "stop", params.stop);
+  take(values, "stop_token_ids", params.stop_token_ids);
+  take(values, "ignore_eos", params.ignore_eos);
+  take(values, "logprobs", params.logprobs);
+  if (values.contains("seed")) params.seed = nb::cast<uint64_t>(values["seed"]);
+  return params;
+}
+
+EngineOptions engine_options(const nb::dict& values) {
+  EngineOptions options;
+  take(values, "num_threads", options.num_threads);
+  take(values, "context_length", options.context_length);
+  take(values, "window", options.window);
+  take(values, "num_sink_tokens", options.num_sink_tokens);
+  take(values, "kv_memory_bytes", options.kv_memory_bytes);
+  take(values, "max_batch_size", options.max_batch_size);
+  take(values, "batch_timeout_seconds", options.batch_timeout_seconds);
+  take(values, "max_queue_length", options.max_queue_length);
+  take(values, "max_step_seconds", options.max_step_seconds);
+  take(values, "prefix_cache", options.prefix_cache);
+  take(values, "cache_directory", options.cache_directory);
+  take(values, "cache_max_bytes", options.cache_max_bytes);
+  std::string kv_type = "f16";
+  take(values, "kv_type", kv_type);
+  options.kv_type = kv_cache_type(kv_type);
+  return options;
+}
+
+}  // namespace qwin::python

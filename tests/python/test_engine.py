@@ -253,7 +253,7 @@ def test_waiting_leaves_the_interpreter_to_others(engine):
     thread = threading.Thread(target=count)
     thread.start()
     before = counted
-    greedy(engine, length=100)
+    greedy(engine, length=5000, window_size=16)
     stop.set()
     thread.join()
     assert counted > before

@@ -16,7 +16,7 @@ CTEST := ctest --output-on-failure --no-tests=error -j $(JOBS)
 # $(call build,PRESET[,OPTIONS]): configures once (Ninja reconfigures by itself after that) and builds.
 build = { [ -e build/$(1)/build.ninja ] || cmake --preset $(1) -Wno-dev; } && cmake --build build/$(1) -j $(JOBS) $(2)
 
-.PHONY: help build build-tests demo test test-long check asan tsan fuzz format tidy clean install-build install-test
+.PHONY: help build build-tests wheel demo test test-long check asan tsan fuzz format tidy clean install-build install-test
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ build-tests: install-test
 	  cmake --preset release -Wno-dev -DQWIN_PYTHON=ON -DPython_EXECUTABLE=$(CURDIR)/$(PYTHON) >/dev/null
 	@$(call build,release)
 
+wheel: install-build  ## A wheel for any Linux with this C library or a newer one: dist/qwin-*.whl
+	@tools/python_environment.sh tools/requirements-wheel.txt
+	@tools/make_wheel.sh $(PYTHON) dist
+
 demo: build  ## Build, fetch a small Qwen2.5 and let it answer
 	@tools/install_dependencies.sh python
 	@tools/demo.sh $(QWIN_BINARY) $(DEMO_MODEL)
@@ -53,7 +57,7 @@ test: install-test build-tests check  ## Every test but the long ones
 
 test-long: install-test build-tests check  ## Every test, the sanitizers' too, and a minute of fuzzing a target
 	@tools/install_dependencies.sh browser
-	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt
+	@tools/python_environment.sh tools/requirements-test.txt tools/requirements-long.txt tools/requirements-wheel.txt
 	@for model in $(TEST_MODELS); do $(QWIN_BINARY) pull $$model || exit 1; done
 	@status=0; \
 	$(MAKE) asan || status=1; \

@@ -9,11 +9,16 @@ import driver
 
 def load(model, threads, _context):
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GgufConfig
 
     torch.set_num_threads(threads)
     folder, name = os.path.split(os.path.abspath(model))
-    network = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=getattr(torch, os.environ["TORCH_TYPE"]))
+    network = AutoModelForCausalLM.from_pretrained(
+        folder,
+        gguf_file=name,
+        dtype=getattr(torch, os.environ["TORCH_TYPE"]),
+        quantization_config=GgufConfig(dequantize=True),  # else the blocks stay packed, for slower kernels
+    )
     network.eval()
 
     @torch.inference_mode()

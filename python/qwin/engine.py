@@ -89,11 +89,12 @@ class Engine:
 
     @classmethod
     def load_pretrained(cls, name: str, *, progress: Callable[[int, int], None] | None = None, **options: Any) -> Engine:
-        """Loads a model by its name on the hub ("Qwen/Qwen2.5-7B") or in `qwin pull`, fetching it when it is not there.
+        """Loads a model by its name on the hub ("Qwen/Qwen2.5-7B") or in `qwin pull`, fetching it when it is not there, or
+        by its path.
 
         progress(done, total) hears bytes. Offline, or with HF_HUB_OFFLINE=1, only what was pulled before is found.
         """
-        return cls(_core.pull(name, progress), **options)
+        return cls(name if os.path.exists(name) else _core.pull(name, progress), **options)
 
     # ---- answers
 
@@ -210,6 +211,18 @@ class Engine:
         """Logits of every position, float32 [len(token_ids), vocab_size]."""
         logits: NDArray[np.float32] = self._core.prompt_logits(list(token_ids))
         return logits
+
+    def score(self, prompt: Prompt, choices: Sequence[str]) -> list[float]:
+        """Log-probability of each choice as the beginning of the answer to `prompt` (natural logarithm, the sum over its
+        tokens); all choices run in one batch. exp() of them need not add up to 1."""
+        ids = self._prompt_ids(prompt, False, None, None)
+        tails = [self._core.tokenize(choice, False) for choice in choices]
+        if not all(tails):
+            raise InvalidArgumentError("a choice is empty")
+        results = self.generate([ids + tail for tail in tails], 1, with_details=True, prompt_logprobs=True, logprobs=0)
+        return [
+            sum(entry.logprob for entry in result.prompt_logprobs[-len(tail) :]) for result, tail in zip(results, tails)
+        ]
 
     # ---- texts and tokens
 

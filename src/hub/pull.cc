@@ -2,7 +2,9 @@
 #include "hub/pull.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "hub/download.h"
@@ -19,6 +21,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// As huggingface_hub reads it.
+bool is_offline() {
+  const char* value = std::getenv("HF_HUB_OFFLINE");
+  if (value == nullptr) return false;
+  const std::string_view text = value;
+  return text == "1" || text == "ON" || text == "YES" || text == "TRUE" || text == "true";
+}
+
 class Pull {
  public:
   Pull(const std::string& name, const PullOptions& options)
@@ -31,6 +41,7 @@ class Pull {
   bool is_present(const std::string& file);
   bool adopt(const HubFile& file);
   bool all_present(const std::vector<std::string>& files);
+  void fetch();
   void fetch_known(const KnownModel& model);
   void fetch_known_from_hub(const KnownModel& model, const fs::path& target);
   void fetch_from_hub();
@@ -196,6 +207,15 @@ PullResult Pull::result_for(const std::vector<std::string>& files) const {
   return result;
 }
 
+void Pull::fetch() {
+  if (is_offline()) {
+    throw Error(ErrorCode::network, name_.text() +
+                                        " is not among the pulled models, and HF_HUB_OFFLINE forbids to ask "
+                                        "for it");
+  }
+  name_.known ? fetch_known(*name_.known) : fetch_from_hub();
+}
+
 PullResult Pull::run() {
   if (!name_.known && !name_.on_hub()) {
     std::string names;
@@ -217,7 +237,7 @@ PullResult Pull::run() {
   make_directories(folder_);
   manifest_ = Manifest::load(folder_);
   try {
-    if (!all_present(wanted_files())) name_.known ? fetch_known(*name_.known) : fetch_from_hub();
+    if (!all_present(wanted_files())) fetch();
   } catch (const Error&) {
     std::error_code ignored;
     fs::remove(folder_, ignored);  // takes only an empty one

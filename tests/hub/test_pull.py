@@ -46,6 +46,15 @@ def test_second_pull_asks_nobody(qwin, server, content):
     assert len(server.requests) == count
 
 
+def test_offline_finds_what_was_pulled_and_asks_nobody(qwin, server, content, monkeypatch):
+    qwin.pull("o/n")
+    count = len(server.requests)
+    monkeypatch.setitem(qwin.environment, "HF_HUB_OFFLINE", "1")
+    assert_pulled(qwin.pull("o/n"), content)
+    assert "HF_HUB_OFFLINE" in qwin.run("pull", "o/other", expect=1).stderr
+    assert len(server.requests) == count
+
+
 def test_verify_finds_and_mends_a_damaged_file(qwin, server, content):
     path = pathlib.Path(qwin.pull("o/n")["path"])
     damaged = bytearray(content)

@@ -61,6 +61,19 @@ def test_prompt_logits_agree_with_the_greedy_token(engine):
     assert greedy(engine, length=1).token_ids == [int(np.argmax(logits[-1][:303]))]
 
 
+def test_a_choice_scores_the_sum_of_its_tokens(engine):
+    choices = ["abc", "b", " long answer"]
+    logits = [engine.prompt_logits(PROMPT + engine.tokenize(choice)).astype(np.float64) for choice in choices]
+    expected = []
+    for choice, rows in zip(choices, logits):
+        ids = engine.tokenize(choice)
+        logprobs = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        expected.append(sum(logprobs[len(PROMPT) - 1 + i, token] for i, token in enumerate(ids)))
+    assert engine.score(PROMPT, choices) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(qwin.InvalidArgumentError, match="empty"):
+        engine.score(PROMPT, ["a", ""])
+
+
 def test_embeddings_are_pooled_hidden_states(engine):
     ids = engine.tokenize("some text")
     states = engine.hidden_states(ids)

@@ -1,32 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intent by scoring the choices, then an answer: `python examples/customer_service.py [MODEL]`.
+"""Customer service: the intent by scoring the choices, then an answer over two turns."""
 
-A choice's score is the log-probability of its tokens after the question; the choices share the question's prefix, which is
-read once.
-"""
-
-import sys
+# %%
+import os
 
 import qwin
 
+engine = qwin.Engine.load_pretrained(os.environ.get("QWIN_MODEL", "qwen2.5-coder-0.5b"))
 INTENTS = ["refund", "delivery", "technical problem", "other"]
-MESSAGES = ["My parcel has not arrived yet.", "The app crashes when I open it.", "I want my money back!"]
 
-engine = qwin.Engine.load_pretrained(sys.argv[1] if len(sys.argv) > 1 else "qwen2.5-coder-0.5b")
-
-
-def score(prompt: list[int], choice: str) -> float:
-    ids = engine.tokenize(choice)
-    details = engine.generate(prompt + ids, 1, with_details=True, prompt_logprobs=True, logprobs=0)
-    return sum(entry.logprob for entry in details.prompt_logprobs[-len(ids) :]) / len(ids)
+# %% [markdown]
+# The model need not be trusted to answer with one of the choices: `score()` says how probable each one is, all in one batch.
 
 
-for message in MESSAGES:
+# %%
+def intent_of(message):
     question = f"Which is this customer's concern: {', '.join(INTENTS)}? Answer with one of them.\n\n{message}"
-    prompt = engine.apply_chat_template([{"role": "user", "content": question}])
-    intent = max(INTENTS, key=lambda choice: score(prompt, choice))
-    chat = [
-        {"role": "system", "content": f"You serve customers, politely and in two sentences. The concern: {intent}."},
-        {"role": "user", "content": message},
-    ]
-    print(f"{message}\n  [{intent}] {engine.generate(chat, max_length=80)}")
+    scores = engine.score(question, INTENTS)
+    return max(zip(scores, INTENTS))[1]
+
+
+for message in ["My parcel has not arrived yet.", "The app crashes when I open it.", "I want my money back!"]:
+    print(f"{intent_of(message)}: {message}")
+
+# %%
+message = "My parcel has not arrived yet."
+chat = [
+    {
+        "role": "system",
+        "content": f"You serve customers of a shop, politely and in two sentences. The concern: {intent_of(message)}.",
+    },
+    {"role": "user", "content": message},
+]
+for follow_up in ["It was order 4711, three weeks ago.", None]:
+    answer = engine.generate(chat, max_length=80)
+    print(f"> {chat[-1]['content']}\n{answer}")
+    chat += [{"role": "assistant", "content": answer}, {"role": "user", "content": follow_up}]

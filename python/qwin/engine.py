@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
 from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, check_bits, sampling_for, window_for
-from qwin.errors import CancelledError, InvalidArgumentError
+from qwin.batch import Request, run_all
+from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
-from qwin.outputs import Result, result_from_core
 from qwin.stream import TextStream
 
 if TYPE_CHECKING:
@@ -138,15 +138,8 @@ class Engine:
         params = sampling_for(max_length, sampling)
         rest = {"client": client, "priority": priority, "cache_salt": cache_salt, "timeout_seconds": timeout or 0.0}
         ids = [self._prompt_ids(p, raw, system, tools) for p in prompts]
-        streams: list[_core.Stream] = []
-        try:
-            for one in ids:
-                streams.append(self._core.submit(one, params.to_core(), window_size, prompt_logprobs, rest))
-            results = [_wait(stream, one) for stream, one in zip(streams, ids)]
-        except BaseException:
-            for stream in streams:
-                stream.cancel()
-            raise
+        requests = [Request(one, params.to_core(), window_size, prompt_logprobs, rest) for one in ids]
+        results = run_all(self._core, requests)
         answers: list[Any] = results if with_details else [result.text for result in results]
         return answers if is_list else answers[0]
 
@@ -289,15 +282,6 @@ class Engine:
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         return self.apply_chat_template(messages, tools)
-
-
-def _wait(stream: _core.Stream, prompt_token_ids: list[int]) -> Result:
-    while not stream.ended:
-        stream.next(-1.0)
-    result = result_from_core(stream.result(), prompt_token_ids)
-    if result.finish_reason == "cancelled":
-        raise CancelledError("the request was cancelled, or the engine closed, before the answer was done")
-    return result
 
 
 def _load(model: Any, tokenizer: Any | None, quantize_bits: int | None, options: dict[str, Any]) -> _core.Engine:

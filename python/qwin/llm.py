@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwin.arguments import Message, Prompt
-from qwin.engine import Engine, _wait
+from qwin.batch import Request, run_all
+from qwin.engine import Engine
 from qwin.outputs import Result, TokenLogprob
 from qwin.sampling import SamplingParams
 
@@ -74,15 +75,12 @@ class LLM:
             sampling = [sampling or SamplingParams()] * len(prompts)
         if len(sampling) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts and {len(sampling)} sampling_params")
-        core = self.engine._core
         ids = [self.engine._prompt_ids(prompt, raw, None, None) for prompt in prompts]
-        streams = [
-            [core.submit(one, params.to_core(i), None, False, {}) for i in range(params.n)]
-            for one, params in zip(ids, sampling)
-        ]
+        requests = [Request(one, params.to_core(i)) for one, params in zip(ids, sampling) for i in range(params.n)]
+        answers = iter(run_all(self.engine._core, requests))
         outputs = []
-        for prompt, one, answers, params in zip(prompts, ids, streams, sampling):
-            results = [_wait(stream, one) for stream in answers]
+        for prompt, one, params in zip(prompts, ids, sampling):
+            results = [next(answers) for _ in range(params.n)]
             outputs.append(
                 RequestOutput(
                     prompt=prompt if isinstance(prompt, str) else None,

@@ -45,6 +45,16 @@ def test_a_list_gives_what_its_prompts_give_alone(engine):
     assert isinstance(engine.generate(["abc"], 3, raw=True), list)
 
 
+def test_a_list_may_be_longer_than_the_queue():
+    with qwin.Engine(TINY, num_threads=1, kv_memory=16 << 20, max_batch_size=2, max_queue=3) as engine:
+        prompts = [[1 + i, 2] for i in range(40)]
+        answers = engine.generate(prompts, 3, ignore_eos=True, with_details=True)
+        assert [answer.prompt_token_ids for answer in answers] == prompts
+        with pytest.raises(qwin.InvalidArgumentError):
+            engine.generate([*prompts, [99999]], 3)
+        wait_until_idle(engine)
+
+
 def test_details_tell_all_about_an_answer(engine):
     result = greedy(engine, logprobs=2, prompt_logprobs=True)
     assert len(result.token_ids) == 12 and result.finish_reason == "length"

@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #endif
 
+#include "core/check.h"
+
 namespace qwin {
 
 namespace {
@@ -41,7 +43,8 @@ void pin_to(int core) {
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cores) : num_threads_(num_threads < 1 ? 1 : num_threads) {
+ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cores)
+    : num_threads_(num_threads < 1 ? 1 : num_threads), stretches_(static_cast<size_t>(num_threads_)) {
   const bool pinned = !cores.empty() && static_cast<size_t>(num_threads_) >= cores.size();
   for (int member = 1; member < num_threads_; ++member) {
     const int core = !pinned ? -1 : cores[static_cast<size_t>(member) % cores.size()];
@@ -67,6 +70,42 @@ void ThreadTeam::start(Entry entry, void* context) {
        left = pending_.load(std::memory_order_acquire)) {
     wait_while_equal(pending_, left);
   }
+}
+
+bool ThreadTeam::Stretch::take_first(size_t& piece) {
+  uint64_t old = left.load(std::memory_order_relaxed);
+  do {
+    piece = static_cast<uint32_t>(old);
+    if (piece >= old >> 32) return false;
+  } while (!left.compare_exchange_weak(old, old + 1, std::memory_order_relaxed));
+  return true;
+}
+
+bool ThreadTeam::Stretch::take_last(size_t& piece) {
+  uint64_t old = left.load(std::memory_order_relaxed);
+  do {
+    if (static_cast<uint32_t>(old) >= old >> 32) return false;
+    piece = (old >> 32) - 1;
+  } while (!left.compare_exchange_weak(old, old - (uint64_t{1} << 32), std::memory_order_relaxed));
+  return true;
+}
+
+void ThreadTeam::share(size_t pieces) {
+  QWIN_CHECK(pieces <= UINT32_MAX);
+  const auto members = static_cast<size_t>(num_threads_);
+  for (size_t i = 0; i < members; ++i) {
+    const uint64_t begin = pieces * i / members, end = pieces * (i + 1) / members;
+    stretches_[i].left.store(begin | end << 32, std::memory_order_relaxed);
+  }
+}
+
+bool ThreadTeam::take(int member, size_t& piece) {
+  const auto own = static_cast<size_t>(member), members = stretches_.size();
+  if (stretches_[own].take_first(piece)) return true;
+  for (size_t i = 1; i < members; ++i) {
+    if (stretches_[(own + i) % members].take_last(piece)) return true;
+  }
+  return false;
 }
 
 void ThreadTeam::work(int member, int core) {

@@ -33,19 +33,20 @@ class ThreadTeam {
           const_cast<std::remove_const_t<Body>*>(&body));
   }
 
-  // Splits [0, count) into pieces of `grain` that members take as they become free, and runs body(begin, end, member)
-  // on each. Which member runs a piece is not fixed, so a piece's result must not depend on it.
+  // Splits [0, count) into pieces of `grain` and runs body(begin, end, member) on each. A member has a stretch of
+  // pieces of its own, which it takes in order, so that it reads memory in long streams (turns of 64 KiB cost a third
+  // of the bandwidth); one that is done takes pieces from the end of the others'. Which member runs a piece is not
+  // fixed, so a piece's result must not depend on it. Requires: at most 2^32 - 1 pieces.
   template <typename F>
   void for_each(size_t count, size_t grain, F&& body) {
     if (num_threads_ == 1 || count <= grain) {
       if (count > 0) body(size_t{0}, count, 0);
       return;
     }
-    next_.store(0, std::memory_order_relaxed);
+    share((count + grain - 1) / grain);
     run([&](int member) {
-      for (;;) {
-        const size_t begin = next_.fetch_add(grain, std::memory_order_relaxed);
-        if (begin >= count) return;
+      for (size_t piece; take(member, piece);) {
+        const size_t begin = piece * grain;
         body(begin, begin + grain < count ? begin + grain : count, member);
       }
     });
@@ -55,14 +56,23 @@ class ThreadTeam {
   using Entry = void (*)(void* context, int member);
   void start(Entry entry, void* context);
   void work(int member, int core);
+  void share(size_t pieces);
+  bool take(int member, size_t& piece);
+
+  // Pieces [begin, end) that are left of a member's stretch, as begin | end << 32.
+  struct alignas(64) Stretch {
+    std::atomic<uint64_t> left{0};
+    bool take_first(size_t& piece);
+    bool take_last(size_t& piece);
+  };
 
   const int num_threads_;
   Entry entry_ = nullptr;
   void* context_ = nullptr;
   alignas(64) std::atomic<uint32_t> epoch_{0};    // grows by one a call
   alignas(64) std::atomic<uint32_t> pending_{0};  // workers still inside the call
-  alignas(64) std::atomic<size_t> next_{0};       // for_each's next piece
   std::atomic<bool> stop_{false};
+  std::vector<Stretch> stretches_;  // [num_threads]
   std::vector<std::thread> workers_;
 };
 

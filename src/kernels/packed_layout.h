@@ -2,25 +2,27 @@
 // How weights lie in memory once they are repacked for the kernels: one layout for every instruction set.
 //
 // Rows are taken in tiles of 16, columns in spans of 128 (4 groups of 32). A tile is one stream that a kernel reads
-// front to back. Its vectors are 64 bytes: 16 rows x 4 consecutive columns, so that a 32-bit lane is a row and one
-// broadcast of four activations meets all 16 rows. Four columns of all rows are a "quad"; a span has 32 quads.
+// front to back: the order in memory is the order of use, which is what the processor's prefetcher follows (planes and
+// scales apart from their codes, in streams of their own, halve the speed of Q6_K). Its vectors are 64 bytes: 16 rows x
+// 4 consecutive columns, so that a 32-bit lane is a row and one broadcast of four activations meets all 16 rows. Four
+// columns of all rows are a "quad"; a span has 32 quads.
 //
-//   u4, lut4  64 bytes hold two quads:   byte = code[4 quads even] | code[quad odd] << 4
-//   u5        u4, then per group 64 bytes whose bit q is the fifth bit of quad q
-//   u6        u4, then per half group 64 bytes whose bits 2i, 2i+1 are the upper bits of quad i
+//   u4, lut4  64 bytes hold two quads:   byte = code[quad even] | code[quad odd] << 4
+//   u5        before the 4 vectors of a group one whose bit q is the fifth bit of quad q
+//   u6        before the 2 vectors of a half group one whose bits 2i, 2i+1 are the upper bits of quad i
 //   u8        one quad each
 //
-// A tile is a row of blocks; a block is what shares one f16 scale: 1 span (flat) or 2 spans (nested):
+// A tile is a row of blocks; a block is what shares one f16 scale: 1 span (flat) or 2 spans (nested). Before its spans
+// a nested block has 64 bytes: f16 scale[16], and dmin[16] where there are minima. A span is
 //
-//   flat          codes | f16 scale[4 groups][16 rows]                                    w = scale * (code - zero)
-//   flat_min      codes | f16 scale[4][16] | f16 min[4][16]                               w = scale * code - min
-//   nested32      codes x2 | s8 sub[2][4][16] | f16 scale[16]                             w = scale * sub * (code -
-//   zero) nested32_min  codes x2 | s8 sub[2][4][16] | u8 min[2][16][4] | f16 scale[16], dmin[16] nested16      codes x2
-//   | s8 sub[2][8][16] | f16 scale[16]                             (groups of 16 columns) nested16_min  codes x2 | s8
-//   sub[2][8][16] | u8 min[2][2][16][4] | f16 scale[16], dmin[16]
-//                                                                                         w = scale * sub * code - dmin
-//                                                                                         * min
-// Every block is padded to 64 bytes.
+//   flat          f16 scale[4 groups][16 rows] | codes                   w = scale * (code - zero)
+//   flat_min      f16 scale[4][16] | f16 min[4][16] | codes              w = scale * code - min
+//   nested32      s8 sub[4][16] | codes                                  w = scale * sub * (code - zero)
+//   nested32_min  s8 sub[4][16] | u8 min[16][4] | codes                  w = scale * sub * code - dmin * min
+//   nested16      s8 sub[8][16] | codes                                  groups of 16 columns
+//   nested16_min  s8 sub[8][16] | u8 min[2][16][4] | codes
+//
+// Everything is a multiple of 64 bytes.
 #pragma once
 
 #include <cstddef>
@@ -53,17 +55,26 @@ struct PackedLayout {
   constexpr int groups_per_span() const { return kSpan / group(); }
   constexpr int spans_per_block() const { return nested() ? 2 : 1; }
 
-  // Bytes and offsets within a block.
-  constexpr size_t code_bytes() const {  // of one span
+  // Bytes of a span, and offsets within it.
+  constexpr size_t code_bytes() const {
     return code == CodeKind::u8 ? 2048 : code == CodeKind::u6 ? 1536 : code == CodeKind::u5 ? 1280 : 1024;
   }
-  constexpr size_t scales_offset() const { return code_bytes() * spans_per_block(); }
-  constexpr size_t span_scales_bytes() const { return size_t(groups_per_span()) * kTileRows * (nested() ? 1 : 2); }
-  constexpr size_t mins_offset() const { return scales_offset() + span_scales_bytes() * spans_per_block(); }
-  constexpr size_t span_mins_bytes() const { return has_min() ? span_scales_bytes() : 0; }
-  constexpr size_t super_offset() const { return mins_offset() + span_mins_bytes() * spans_per_block(); }
-  constexpr size_t super_bytes() const { return nested() ? (has_min() ? 64 : 32) : 0; }
-  constexpr size_t block_bytes() const { return (super_offset() + super_bytes() + 63) / 64 * 64; }
+  constexpr size_t scales_bytes() const { return size_t(groups_per_span()) * kTileRows * (nested() ? 1 : 2); }
+  constexpr size_t mins_offset() const { return scales_bytes(); }
+  constexpr size_t codes_offset() const { return scales_bytes() * (has_min() ? 2 : 1); }
+  constexpr size_t span_bytes() const { return codes_offset() + code_bytes(); }
+  // Of a block; its f16 scales come first.
+  constexpr size_t span_offset(int in_block) const { return (nested() ? 64 : 0) + size_t(in_block) * span_bytes(); }
+  constexpr size_t block_bytes() const { return span_offset(spans_per_block()); }
+
+  // Where in a span's codes, in vectors: the nibbles of quads 2 * pair and 2 * pair + 1, and the upper bits of group i
+  // (u5) or half group i (u6).
+  constexpr int nibbles_at(int pair) const {
+    return code == CodeKind::u5   ? pair / 4 * 5 + 1 + pair % 4
+           : code == CodeKind::u6 ? pair / 2 * 3 + 1 + pair % 2
+                                  : pair;
+  }
+  constexpr int plane_at(int i) const { return i * (code == CodeKind::u5 ? 5 : 3); }
 };
 
 inline constexpr PackedLayout packed_layout(PackedFormat format) {

@@ -31,13 +31,14 @@ inline uint32_t join_quads(uint64_t nibbles) { return static_cast<uint32_t>(nibb
 
 inline constexpr uint64_t kLowNibbles = 0x0f0f0f0f0f0f0f0f;
 
-// `pairs` pairs of quads from the low nibbles of 8 * pairs bytes to vectors from `low` on, from the high ones to
-// `high`.
-inline void put_nibbles(const uint8_t* bytes, int pairs, uint8_t* codes, int low, int high, int row) {
-  for (int pair = 0; pair < pairs; ++pair) {
+// `count` pairs of quads from the low nibbles of 8 * count bytes to pairs from `low` on, from the high ones to `high`.
+template <PackedFormat kFormat>
+inline void put_nibbles(const uint8_t* bytes, int count, uint8_t* codes, int low, int high, int row) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  for (int pair = 0; pair < count; ++pair) {
     const auto word = load_word<uint64_t>(bytes + 8 * pair);
-    put_quad(codes, low + pair, row, join_quads(word & kLowNibbles));
-    put_quad(codes, high + pair, row, join_quads(word >> 4 & kLowNibbles));
+    put_quad(codes, layout.nibbles_at(low + pair), row, join_quads(word & kLowNibbles));
+    put_quad(codes, layout.nibbles_at(high + pair), row, join_quads(word >> 4 & kLowNibbles));
   }
 }
 
@@ -70,21 +71,23 @@ inline void put_direct(const BlockQ4_K& source, int row, uint8_t* block) {
   const uint32_t scales[2] = {s & 0x3f3f3f3f, (h & 0x0f0f0f0f) | (s >> 2 & 0x30303030)};
   const uint32_t mins[2] = {m & 0x3f3f3f3f, (h >> 4 & 0x0f0f0f0f) | (m >> 2 & 0x30303030)};
   for (int span = 0; span < 2; ++span) {
-    uint8_t* codes = block + span * layout.code_bytes();
-    for (int j = 0; j < 2; ++j) put_nibbles(source.qs + 64 * span + 32 * j, 4, codes, 8 * j, 8 * j + 4, row);
-    uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
+    uint8_t* sub = block + layout.span_offset(span);
+    uint8_t* codes = sub + layout.codes_offset();
+    for (int j = 0; j < 2; ++j)
+      put_nibbles<PackedFormat::q4_k>(source.qs + 64 * span + 32 * j, 4, codes, 8 * j, 8 * j + 4, row);
     for (int g = 0; g < 4; ++g) sub[g * kTileRows + row] = static_cast<uint8_t>(scales[span] >> (8 * g));
-    put_quad(block + layout.mins_offset() + span * layout.span_mins_bytes(), 0, row, mins[span]);
+    put_quad(sub + layout.mins_offset(), 0, row, mins[span]);
   }
-  put_half(block + layout.super_offset(), row, source.d);
-  put_half(block + layout.super_offset(), kTileRows + row, source.dmin);
+  put_half(block, row, source.d);
+  put_half(block, kTileRows + row, source.dmin);
 }
 
 inline void put_direct(const BlockQ6_K& source, int row, uint8_t* block) {
   constexpr PackedLayout layout = packed_layout(PackedFormat::q6_k);
   for (int span = 0; span < 2; ++span) {
-    uint8_t* codes = block + span * layout.code_bytes();
-    put_nibbles(source.ql + 64 * span, 8, codes, 0, 8, row);
+    uint8_t* sub = block + layout.span_offset(span);
+    uint8_t* codes = sub + layout.codes_offset();
+    put_nibbles<PackedFormat::q6_k>(source.ql + 64 * span, 8, codes, 0, 8, row);
     const uint8_t* qh = source.qh + 32 * span;
     for (int half = 0; half < 2; ++half) {  // 16 columns of each of the four groups
       uint32_t upper[4] = {};
@@ -92,31 +95,31 @@ inline void put_direct(const BlockQ6_K& source, int row, uint8_t* block) {
         const auto word = load_word<uint32_t>(qh + 16 * half + 4 * quad);
         for (int g = 0; g < 4; ++g) upper[g] |= (word >> (2 * g) & 0x03030303) << (2 * quad);
       }
-      for (int g = 0; g < 4; ++g) put_quad(codes + 1024, 2 * g + half, row, upper[g]);
+      for (int g = 0; g < 4; ++g) put_quad(codes, layout.plane_at(2 * g + half), row, upper[g]);
     }
-    uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
     for (int g = 0; g < 8; ++g) sub[g * kTileRows + row] = static_cast<uint8_t>(source.scales[8 * span + g]);
   }
-  put_half(block + layout.super_offset(), row, source.d);
+  put_half(block, row, source.d);
 }
 
 // Flat ones: 32 columns, group `g` of the span.
 
 inline void put_direct(const BlockQ5_0& source, int row, int g, uint8_t* block) {
   constexpr PackedLayout layout = packed_layout(PackedFormat::q5_0);
-  put_nibbles(source.qs, 2, block, 4 * g, 4 * g + 2, row);
+  uint8_t* codes = block + layout.codes_offset();
+  put_nibbles<PackedFormat::q5_0>(source.qs, 2, codes, 4 * g, 4 * g + 2, row);
   const auto fifth = load_word<uint32_t>(source.qh);
   uint32_t upper = 0;  // the four bits of a quad go to one bit of four bytes each
   for (int quad = 0; quad < 8; ++quad) upper |= ((fifth >> (4 * quad) & 15) * 0x00204081 & 0x01010101) << quad;
-  put_quad(block + 1024, g, row, upper);
-  put_half(block + layout.scales_offset(), g * kTileRows + row, source.d);
+  put_quad(codes, layout.plane_at(g), row, upper);
+  put_half(block, g * kTileRows + row, source.d);
 }
 
 inline void put_direct(const BlockQ8_0& source, int row, int g, uint8_t* block) {
   constexpr PackedLayout layout = packed_layout(PackedFormat::q8_0);
   for (int quad = 0; quad < 8; ++quad)  // + 128 without a carry is the top bit turned
-    put_quad(block, 8 * g + quad, row, load_word<uint32_t>(source.qs + 4 * quad) ^ 0x80808080);
-  put_half(block + layout.scales_offset(), g * kTileRows + row, source.d);
+    put_quad(block + layout.codes_offset(), 8 * g + quad, row, load_word<uint32_t>(source.qs + 4 * quad) ^ 0x80808080);
+  put_half(block, g * kTileRows + row, source.d);
 }
 
 }  // namespace qwin

@@ -28,27 +28,28 @@ uint32_t quad_at(const uint8_t* quants, int quad) { return load_word<uint32_t>(q
 
 // Writes 32 codes of one row: group `g` of the span whose codes start at `codes`. Four bytes at a time; a template, so
 // that the choice is made once a weight.
-template <CodeKind kKind>
+template <PackedFormat kFormat>
 inline void put_group(uint8_t* codes, int row, int g, const uint8_t* quants) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  constexpr CodeKind kKind = layout.code;
   if constexpr (kKind == CodeKind::u8) {
     for (int quad = 0; quad < 8; ++quad) put_quad(codes, g * 8 + quad, row, quad_at(quants, quad));
     return;
   }
   constexpr uint32_t kLow = 0x0f0f0f0f;
   for (int pair = 0; pair < 4; ++pair) {
-    put_quad(codes, g * 4 + pair, row,
+    put_quad(codes, layout.nibbles_at(g * 4 + pair), row,
              (quad_at(quants, 2 * pair) & kLow) | (quad_at(quants, 2 * pair + 1) & kLow) << 4);
   }
-  uint8_t* upper = codes + 1024;
   if constexpr (kKind == CodeKind::u5) {
     uint32_t bits = 0;
     for (int quad = 0; quad < 8; ++quad) bits |= (quad_at(quants, quad) >> 4 & 0x01010101) << quad;
-    put_quad(upper, g, row, bits);
+    put_quad(codes, layout.plane_at(g), row, bits);
   } else if constexpr (kKind == CodeKind::u6) {
     for (int half = 0; half < 2; ++half) {
       uint32_t bits = 0;
       for (int quad = 0; quad < 4; ++quad) bits |= (quad_at(quants, 4 * half + quad) >> 4 & 0x03030303) << (2 * quad);
-      put_quad(upper, g * 2 + half, row, bits);
+      put_quad(codes, layout.plane_at(g * 2 + half), row, bits);
     }
   }
 }
@@ -57,8 +58,8 @@ inline void put_group(uint8_t* codes, int row, int g, const uint8_t* quants) {
 template <PackedFormat kFormat>
 inline void put_flat_block(const CodeBlock& source, int row, int g, uint8_t* block) {
   constexpr PackedLayout layout = packed_layout(kFormat);
-  put_group<layout.code>(block, row, g, source.quants);
-  put_half(block + layout.scales_offset(), g * kTileRows + row, source.d_bits);
+  put_group<kFormat>(block + layout.codes_offset(), row, g, source.quants);
+  put_half(block, g * kTileRows + row, source.d_bits);
   if constexpr (layout.has_min()) put_half(block + layout.mins_offset(), g * kTileRows + row, source.dmin_bits);
 }
 
@@ -68,18 +69,17 @@ inline void put_nested_block(const CodeBlock& source, int row, uint8_t* block) {
   constexpr PackedLayout layout = packed_layout(kFormat);
   constexpr int groups = layout.groups_per_span();
   for (int span = 0; span < 2; ++span) {
-    uint8_t* codes = block + span * layout.code_bytes();
-    for (int g = 0; g < 4; ++g) put_group<layout.code>(codes, row, g, source.quants + span * kSpan + g * 32);
-    uint8_t* sub = block + layout.scales_offset() + span * layout.span_scales_bytes();
-    uint8_t* mins = block + layout.mins_offset() + span * layout.span_mins_bytes();
+    uint8_t* sub = block + layout.span_offset(span);
+    uint8_t *mins = sub + layout.mins_offset(), *codes = sub + layout.codes_offset();
+    for (int g = 0; g < 4; ++g) put_group<kFormat>(codes, row, g, source.quants + span * kSpan + g * 32);
     for (int g = 0; g < groups; ++g) {
       sub[g * kTileRows + row] = static_cast<uint8_t>(source.sub_scales[span * groups + g]);
       if (layout.has_min())
         mins[(g / 4 * kTileRows + row) * 4 + g % 4] = static_cast<uint8_t>(source.sub_mins[span * groups + g]);
     }
   }
-  put_half(block + layout.super_offset(), row, source.d_bits);
-  if (layout.has_min()) put_half(block + layout.super_offset(), kTileRows + row, source.dmin_bits);
+  put_half(block, row, source.d_bits);
+  if (layout.has_min()) put_half(block, kTileRows + row, source.dmin_bits);
 }
 
 // One row of float weights as Q8_0 blocks, zeros after the last column.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -184,8 +185,15 @@ TEST(BatchEventsTest, CancelledRequestsEndOnceWhereverTheyAre) {
 TEST(BatchEventsTest, HeldRequestStandsStillUntilItIsLetGo) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
   Collector held, other;
-  const RequestId id = engine->submit(kLong, held.events());
+  std::promise<void> asked;  // nothing is written before the request is held, however fast the model is
+  RequestEvents events = held.events();
+  events.on_output = [collect = events.on_output, ready = asked.get_future().share()](const Output& output) {
+    ready.wait();
+    collect(output);
+  };
+  const RequestId id = engine->submit(kLong, std::move(events));
   engine->hold(id, true);
+  asked.set_value();
   engine->submit(kLong, other.events());
   const GenerationResult expected = other.wait();
   const size_t before = held.num_tokens();

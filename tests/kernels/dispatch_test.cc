@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "core/cpu_info.h"
 #include "kernels/kernel_cases.h"
 
@@ -45,12 +47,19 @@ TEST(CpuDispatchTest, ReferenceSharesNoKernelWithAFastRung) {
   }
 }
 
-TEST(PackedLayoutTest, BlocksAreWholeVectorsAndHoldTheirParts) {
+TEST(PackedLayoutTest, EveryVectorOfCodesHasOnePlace) {
   for (const NamedFormat& named : kPackedFormats) {
     const PackedLayout layout = packed_layout(named.format);
+    EXPECT_EQ(layout.span_offset(0) % 64, 0u) << named.name;
+    EXPECT_EQ(layout.codes_offset() % 64, 0u) << named.name;
     EXPECT_EQ(layout.block_bytes() % 64, 0u) << named.name;
-    EXPECT_GE(layout.block_bytes(), layout.super_offset() + layout.super_bytes()) << named.name;
-    EXPECT_LT(layout.block_bytes() - layout.super_offset() - layout.super_bytes(), 64u) << named.name;
+    if (layout.code == CodeKind::u8) continue;
+    std::set<int> places;
+    for (int pair = 0; pair < kQuadsPerSpan / 2; ++pair) places.insert(layout.nibbles_at(pair));
+    const int planes = layout.code == CodeKind::u6 ? 8 : layout.code == CodeKind::u5 ? 4 : 0;
+    for (int i = 0; i < planes; ++i) places.insert(layout.plane_at(i));
+    EXPECT_EQ(places.size() * kVectorBytes, layout.code_bytes()) << named.name;
+    EXPECT_EQ((static_cast<size_t>(*places.rbegin()) + 1) * kVectorBytes, layout.code_bytes()) << named.name;
   }
 }
 

@@ -170,10 +170,11 @@ GuardedArray<uint8_t> make_tiles(Random& random, PackedFormat format, int num_ro
                  : pattern == WeightPattern::min_codes ? 0
                                                        : static_cast<uint8_t>(random());
     }
-    if (layout.nested() && pattern == WeightPattern::max_codes)
-      std::memset(block + layout.scales_offset(), 0x80, layout.mins_offset() - layout.scales_offset());  // -128
-    const size_t halves = layout.nested() ? layout.super_offset() : layout.scales_offset();
-    for (size_t i = halves; i + 1 < layout.block_bytes(); i += 2) {
+    for (int span = 0; layout.nested() && pattern == WeightPattern::max_codes && span < layout.spans_per_block();
+         ++span)
+      std::memset(block + layout.span_offset(span), 0x80, layout.scales_bytes());           // -128
+    const size_t halves = layout.nested() ? layout.span_offset(0) : layout.codes_offset();  // where the f16 end
+    for (size_t i = 0; i < halves; i += 2) {
       const uint16_t half = random_half(random, pattern);
       std::memcpy(block + i, &half, 2);
     }

@@ -14,15 +14,15 @@ namespace qwin {
 namespace {
 
 // The code of one weight. `codes` points at the span's codes; k is 0 … 127.
-int code_at(CodeKind kind, const uint8_t* codes, int row, int k) {
+int code_at(const PackedLayout& layout, const uint8_t* codes, int row, int k) {
   const int quad = k / 4, byte = 4 * row + k % 4;
-  if (kind == CodeKind::u8) return codes[quad * kVectorBytes + byte];
-  const int low = codes[quad / 2 * kVectorBytes + byte] >> (quad % 2 * 4) & 15;
-  const uint8_t* upper = codes + 1024;
-  switch (kind) {
+  const auto at = [&](int vector) { return codes[vector * kVectorBytes + byte]; };
+  if (layout.code == CodeKind::u8) return at(quad);
+  const int low = at(layout.nibbles_at(quad / 2)) >> (quad % 2 * 4) & 15;
+  switch (layout.code) {
     case CodeKind::lut4: return kLut4[low];
-    case CodeKind::u5: return low | (upper[quad / 8 * kVectorBytes + byte] >> (quad % 8) & 1) << 4;
-    case CodeKind::u6: return low | (upper[quad / 4 * kVectorBytes + byte] >> (quad % 4 * 2) & 3) << 4;
+    case CodeKind::u5: return low | (at(layout.plane_at(quad / 8)) >> (quad % 8) & 1) << 4;
+    case CodeKind::u6: return low | (at(layout.plane_at(quad / 4)) >> (quad % 4 * 2) & 3) << 4;
     default: return low;
   }
 }
@@ -42,22 +42,16 @@ struct Operands {
   const uint8_t* block(int span) const {
     return tile + static_cast<size_t>(span / layout.spans_per_block()) * layout.block_bytes();
   }
-  int in_block(int span) const { return span % layout.spans_per_block(); }
-  int code(int span, int k) const {
-    return code_at(layout.code, block(span) + in_block(span) * layout.code_bytes(), row, k);
-  }
-  int sub_scale(int span, int g) const {
-    const uint8_t* sub = block(span) + layout.scales_offset() + in_block(span) * layout.span_scales_bytes();
-    return static_cast<int8_t>(sub[g * kTileRows + row]);
-  }
+  const uint8_t* at_span(int span) const { return block(span) + layout.span_offset(span % layout.spans_per_block()); }
+  int code(int span, int k) const { return code_at(layout, at_span(span) + layout.codes_offset(), row, k); }
+  int sub_scale(int span, int g) const { return static_cast<int8_t>(at_span(span)[g * kTileRows + row]); }
   int sub_min(int span, int g) const {
-    const uint8_t* mins = block(span) + layout.mins_offset() + in_block(span) * layout.span_mins_bytes();
-    return mins[(g / 4 * kTileRows + row) * 4 + g % 4];
+    return at_span(span)[layout.mins_offset() + static_cast<size_t>((g / 4 * kTileRows + row) * 4 + g % 4)];
   }
-  float super_scale(int span) const { return half_at(block(span) + layout.super_offset(), row); }
-  float super_min(int span) const { return half_at(block(span) + layout.super_offset(), kTileRows + row); }
-  float scale(int span, int g) const { return half_at(block(span) + layout.scales_offset(), g * kTileRows + row); }
-  float min(int span, int g) const { return half_at(block(span) + layout.mins_offset(), g * kTileRows + row); }
+  float super_scale(int span) const { return half_at(block(span), row); }
+  float super_min(int span) const { return half_at(block(span), kTileRows + row); }
+  float scale(int span, int g) const { return half_at(at_span(span), g * kTileRows + row); }
+  float min(int span, int g) const { return half_at(at_span(span) + layout.mins_offset(), g * kTileRows + row); }
 
   // Of the group's activation codes.
   int sum(int span, int g) const {

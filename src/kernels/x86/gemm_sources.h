@@ -18,19 +18,21 @@ using Float = Isa::Float;
 
 // Codes of one quad, all rows, in bytes. `codes` is the span's, already moved to this half of the rows; group of 32, q
 // 0 … 7.
-template <CodeKind kKind>
+template <PackedFormat kFormat>
 inline Int quad_codes(const uint8_t* codes, int group32, int q) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  constexpr CodeKind kKind = layout.code;
   if constexpr (kKind == CodeKind::u8) return Isa::load(codes + (group32 * 8 + q) * kVectorBytes);
-  const Int pair = Isa::load(codes + (group32 * 4 + q / 2) * kVectorBytes);
+  const Int pair = Isa::load(codes + layout.nibbles_at(group32 * 4 + q / 2) * kVectorBytes);
   const Int low = Isa::bit_and(q % 2 == 0 ? pair : Isa::shift_right(pair, 4), Isa::bytes(0x0f));
   if constexpr (kKind == CodeKind::lut4) return Isa::lookup(low);
   if constexpr (kKind == CodeKind::u5) {
-    const Int plane = Isa::load(codes + 1024 + group32 * kVectorBytes);
+    const Int plane = Isa::load(codes + layout.plane_at(group32) * kVectorBytes);
     const Int bit = q <= 4 ? Isa::shift_left(plane, 4 - q) : Isa::shift_right(plane, q - 4);
     return Isa::merge(low, bit, Isa::bytes(0x10));
   }
   if constexpr (kKind == CodeKind::u6) {
-    const Int plane = Isa::load(codes + 1024 + (group32 * 2 + q / 4) * kVectorBytes);
+    const Int plane = Isa::load(codes + layout.plane_at(group32 * 2 + q / 4) * kVectorBytes);
     const int i = q % 4;
     const Int bits = i <= 2 ? Isa::shift_left(plane, 4 - 2 * i) : Isa::shift_right(plane, 2);
     return Isa::merge(low, bits, Isa::bytes(0x30));
@@ -39,18 +41,21 @@ inline Int quad_codes(const uint8_t* codes, int group32, int q) {
 }
 
 // The same for a quad known only at run time (0 … 31 of the span).
-template <CodeKind kKind>
+template <PackedFormat kFormat>
 inline Int quad_codes_at(const uint8_t* codes, uint32_t quad) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  constexpr CodeKind kKind = layout.code;
   if constexpr (kKind == CodeKind::u8) return Isa::load(codes + quad * kVectorBytes);
-  const Int low = Isa::bit_and(Isa::shift_right_by(Isa::load(codes + quad / 2 * kVectorBytes), int(quad % 2 * 4)),
-                               Isa::bytes(0x0f));
+  const Int low = Isa::bit_and(
+      Isa::shift_right_by(Isa::load(codes + layout.nibbles_at(int(quad / 2)) * kVectorBytes), int(quad % 2 * 4)),
+      Isa::bytes(0x0f));
   if constexpr (kKind == CodeKind::lut4) return Isa::lookup(low);
   if constexpr (kKind == CodeKind::u5) {
-    const Int plane = Isa::load(codes + 1024 + quad / 8 * kVectorBytes);
+    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 8)) * kVectorBytes);
     return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 8)), 4), Isa::bytes(0x10));
   }
   if constexpr (kKind == CodeKind::u6) {
-    const Int plane = Isa::load(codes + 1024 + quad / 4 * kVectorBytes);
+    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 4)) * kVectorBytes);
     return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 4 * 2)), 4), Isa::bytes(0x30));
   }
   return low;
@@ -83,21 +88,22 @@ template <PackedFormat kFormat>
 struct PackedSpan {
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
 
-  const uint8_t* codes;   // of the span, at this half of the rows
+  // At this half of the rows.
+  const uint8_t* super;
   const uint8_t* scales;  // s8 sub-scales (nested) or f16 scales
   const uint8_t* mins;
-  const uint8_t* super;
+  const uint8_t* codes;
 
   PackedSpan() = default;
-  PackedSpan(const uint8_t* block, int in_block, int half)
-      : codes(block + in_block * kLayout.code_bytes() + half * Isa::kRows * 4),
-        scales(block + kLayout.scales_offset() + in_block * kLayout.span_scales_bytes() +
-               half * Isa::kRows * (kLayout.nested() ? 1 : 2)),
-        mins(block + kLayout.mins_offset() + in_block * kLayout.span_mins_bytes() +
-             half * Isa::kRows * (kLayout.nested() ? 4 : 2)),
-        super(block + kLayout.super_offset() + half * Isa::kRows * 2) {}
+  PackedSpan(const uint8_t* block, int in_block, int half) {
+    const uint8_t* span = block + kLayout.span_offset(in_block);
+    super = block + half * Isa::kRows * 2;
+    scales = span + half * Isa::kRows * (kLayout.nested() ? 1 : 2);
+    mins = span + kLayout.mins_offset() + half * Isa::kRows * (kLayout.nested() ? 4 : 2);
+    codes = span + kLayout.codes_offset() + half * Isa::kRows * 4;
+  }
 
-  Int quad(int group32, int q) const { return quad_codes<kLayout.code>(codes, group32, q); }
+  Int quad(int group32, int q) const { return quad_codes<kFormat>(codes, group32, q); }
   Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }  // flat
   Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }      // flat
   Int sub_scale(int g) const { return Isa::widen_s8(scales + g * kTileRows); }     // nested
@@ -123,7 +129,7 @@ struct PackedSpan {
     const Int sub_mins = select_byte(Isa::load(mins + g / 4 * kVectorBytes), g);
     return Isa::mul_float(super_min(), Isa::to_float(sub_mins));
   }
-  Int column(uint32_t k) const { return select_byte(quad_codes_at<kLayout.code>(codes, k / 4), k); }
+  Int column(uint32_t k) const { return select_byte(quad_codes_at<kFormat>(codes, k / 4), k); }
 };
 
 // The same with what outliers need worked out once for several tokens.

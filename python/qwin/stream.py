@@ -25,6 +25,7 @@ class TextStream(Iterator[Chunk], AsyncIterator[Chunk]):
         self._prompt_token_ids = prompt_token_ids
         self._interval = interval
         self._last = 0.0
+        self._collected: dict[str, Any] | None = None  # by `async for`, until it is due
         self._done = False
 
     def __iter__(self) -> TextStream:
@@ -41,24 +42,22 @@ class TextStream(Iterator[Chunk], AsyncIterator[Chunk]):
 
     def __next__(self) -> Chunk:
         while not self._done:
-            if (wait := self._pause()) > 0 and not self._stream.ended:
-                time.sleep(wait)
-            chunk = self._chunk(self._stream.next(-1.0))
+            chunk = self._chunk(self._stream.next(-1.0, max(0.0, self._pause())))
             if chunk is not None:
                 return chunk
         raise StopIteration
 
     async def __anext__(self) -> Chunk:
         while not self._done:
-            if (wait := self._pause()) > 0 and not self._stream.ended:
-                await asyncio.sleep(wait)
-            output = self._stream.next(0.0)
-            if output is None and not self._stream.ended:
-                await self._readable()
-                continue
-            chunk = self._chunk(output)
-            if chunk is not None:
-                return chunk
+            self._collect(self._stream.next(0.0))
+            wait = self._pause()
+            if self._stream.ended or (self._collected is not None and wait <= 0):
+                output, self._collected = self._collected, None
+                chunk = self._chunk(output)
+                if chunk is not None:
+                    return chunk
+            else:
+                await self._readable(None if self._collected is None else wait)
         raise StopAsyncIteration
 
     def close(self) -> None:
@@ -100,13 +99,20 @@ class TextStream(Iterator[Chunk], AsyncIterator[Chunk]):
         self._last = time.monotonic()
         return chunk
 
-    async def _readable(self) -> None:
+    def _collect(self, output: dict[str, Any] | None) -> None:
+        if self._collected is None or output is None:
+            self._collected = output or self._collected
+        else:
+            self._collected["text"] += output["text"]
+            self._collected["token_ids"] += output["token_ids"]
+
+    async def _readable(self, seconds: float | None) -> None:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         descriptor = self._stream.fileno()
         loop.add_reader(descriptor, _set, ready)
         try:
-            await ready
+            await asyncio.wait([ready], timeout=seconds)
         finally:
             loop.remove_reader(descriptor)
 

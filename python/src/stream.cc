@@ -69,21 +69,29 @@ void Stream::end(GenerationResult result, std::exception_ptr error) {
   changed_.notify_all();
 }
 
-bool Stream::wait(double seconds) {
+bool Stream::wait(double seconds, bool for_end) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return output_ || result_; });
+  return changed_.wait_for(lock, std::chrono::duration<double>(seconds),
+                           [&] { return result_ || (output_ && !for_end); });
 }
 
-std::optional<Output> Stream::next(double seconds) {
+bool Stream::wait_in_slices(double seconds, bool for_end) {
   for (bool is_there = false; !is_there && seconds != 0;) {
     const double slice = seconds < 0 ? kSignalSeconds : std::min(seconds, kSignalSeconds);
     {
       const nb::gil_scoped_release release;
-      is_there = wait(slice);
+      is_there = wait(slice, for_end);
     }
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    if (is_there) return true;
     if (seconds > 0) seconds -= slice;
   }
+  return false;
+}
+
+std::optional<Output> Stream::next(double seconds, double hold) {
+  if (hold > 0) wait_in_slices(hold, true);
+  wait_in_slices(seconds, false);
   const std::lock_guard lock(mutex_);
   eventfd_t ignored = 0;
   if (!result_) ::eventfd_read(descriptor_, &ignored);
@@ -117,8 +125,8 @@ void bind_stream(nb::module_& module) {
   nb::class_<Stream>(module, "Stream")
       .def(
           "next",
-          [](Stream& stream, double seconds) -> nb::object {
-            const std::optional<Output> output = stream.next(seconds);
+          [](Stream& stream, double seconds, double hold) -> nb::object {
+            const std::optional<Output> output = stream.next(seconds, hold);
             if (!output) return nb::none();
             nb::dict dict;
             dict["text"] = output->text;
@@ -127,7 +135,7 @@ void bind_stream(nb::module_& module) {
             dict["prompt_tokens_read"] = output->num_prompt_tokens_read;
             return dict;
           },
-          nb::arg("seconds") = -1.0)
+          nb::arg("seconds") = -1.0, nb::arg("hold") = 0.0)
       .def("result", [](const Stream& stream) { return to_dict(stream.result()); })
       .def("cancel", &Stream::cancel, nb::call_guard<nb::gil_scoped_release>())
       .def("fileno", &Stream::descriptor)

@@ -25,9 +25,10 @@ class Stream {
   static RequestEvents events(const std::shared_ptr<Stream>& stream);
   void belongs_to(const std::shared_ptr<Engine>& engine, RequestId id);
 
-  // What came since the last call, or nullopt when `seconds` (negative: no limit) pass without anything. After the end
-  // it returns at once. Called with the GIL; waits without it, and lets Ctrl-C through.
-  std::optional<Output> next(double seconds);
+  // What came since the last call, or nullopt when `seconds` (negative: no limit) pass without anything; for `hold`
+  // seconds before that it lets what comes collect. The end cuts both short. Called with the GIL; waits without it, and
+  // lets Ctrl-C through.
+  std::optional<Output> next(double seconds, double hold);
   bool has_ended() const;
   // Requires: has_ended(). Throws what the request failed with.
   GenerationResult result() const;
@@ -38,7 +39,9 @@ class Stream {
  private:
   void add(const Output& output);
   void end(GenerationResult result, std::exception_ptr error);
-  bool wait(double seconds);
+  // True when there is an output (unless only the end is waited for) or the end.
+  bool wait(double seconds, bool for_end);
+  bool wait_in_slices(double seconds, bool for_end);
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

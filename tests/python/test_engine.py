@@ -128,6 +128,21 @@ def test_a_stream_is_the_answer_in_pieces(engine):
     assert list(stream) == []
 
 
+def test_text_that_comes_faster_is_joined_and_the_end_is_not_held_back(engine):
+    expected = greedy(engine, length=60).text
+    start = time.monotonic()
+    chunks = list(engine.stream_generate(PROMPT, 60, ignore_eos=True, stream_interval=30))
+
+    async def collect():
+        return [c async for c in engine.stream_generate(PROMPT, 60, ignore_eos=True, stream_interval=30)]
+
+    for chunks in (chunks, asyncio.run(collect())):
+        assert len(chunks) <= 3 and "finish_reason" in chunks[-1]
+        assert "".join(chunk["text"] for chunk in chunks) == expected
+        assert sum(len(chunk["token_ids"]) for chunk in chunks) == 60
+    assert time.monotonic() - start < 20
+
+
 def test_an_async_stream_lets_others_run(engine):
     expected = greedy(engine, length=60).text
 

@@ -161,10 +161,93 @@ def test_no_url_parameter_submits_a_prompt(watched, server):
 
 def test_speaks_chinese_and_fits_a_phone(watched):
     view = watched(locale="zh-CN", viewport={"width": 360, "height": 640}, color_scheme="dark")
-    assert view.page.locator("#send").inner_text() == "发送"
+    assert view.page.locator("#send").get_attribute("aria-label") == "发送"
     assert view.page.locator("main").bounding_box()["width"] <= 360
     assert not view.page.locator("#side").is_visible()
     view.page.click("#menu")
     assert view.page.locator("#side").is_visible()
     view.page.click("#language")
     assert view.page.locator("#new").inner_text() == "New chat"
+    view.page.keyboard.press("Escape")
+    assert not view.page.locator("#side").is_visible()
+
+
+def test_thoughts_are_kept_apart(watched):
+    view = watched()
+    view.script("<think>\nHm, seven.\n</think>\n\nIt is **seven**.")
+    view.say("three and four?")
+    assert view.page.locator(".thoughts").inner_text() == "Thoughts"
+    view.page.click(".thoughts summary")
+    assert "Hm, seven." in view.page.locator(".thoughts").inner_text()
+    assert view.page.locator(".body > div").inner_text() == "It is seven."
+
+
+def test_colours_follow_the_setting(watched):
+    view = watched(color_scheme="dark")
+    ground = lambda: view.page.evaluate("getComputedStyle(document.body).backgroundColor")  # noqa: E731
+    dark = ground()
+    view.page.click("#settings-open")
+    view.page.select_option("#set-theme", "light")
+    view.page.keyboard.press("Escape")
+    assert ground() == "rgb(255, 255, 255)" != dark
+    view.page.reload()
+    assert ground() == "rgb(255, 255, 255)"
+
+
+def test_everything_is_reached_by_keyboard(watched):
+    view = watched()
+    view.script("first", "second")
+    view.say("one")
+    assert view.page.evaluate("document.activeElement.id") == "prompt"
+    names = set()
+    for _ in range(20):
+        view.page.keyboard.press("Tab")
+        names.add(view.page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.innerText"))
+    assert {"New chat", "Settings", "中文", "Edit", "Copy", "Again", "Conversation"} <= names, names
+
+
+def test_a_long_answer_never_holds_the_page_up(watched):
+    """Only blocks that change are built anew: no frame waits for the whole answer to be laid out again."""
+    view = watched()
+    view.page.evaluate(r"""async () => {
+        const { MarkdownView } = await import("./page/markdown.js");
+        const node = document.createElement("div");
+        document.getElementById("log").replaceChildren(node);
+        const view = new MarkdownView(node);
+        const part = "A paragraph with `code`, **weight** and $x^2$.\n\n```python\ndef f(x):\n    return x + 1\n```\n\n- one\n- two\n\n";
+        let source = "", kept = null;
+        window.rebuilt = 0;
+        for (let i = 0; i < 300; ++i) {
+            source += part;
+            view.update(source);
+            kept ??= node.firstChild;
+            if (node.firstChild !== kept) ++window.rebuilt;
+            await new Promise(requestAnimationFrame);
+        }
+    }""")
+    assert view.page.evaluate("window.rebuilt") == 0
+    assert view.page.locator("#log pre").count() == 300
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (360, 640)])
+def test_axe_finds_nothing(watched, scheme, size):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
+    view = watched(color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
+
+    def check(where):
+        results = axe.run(view.page).response["violations"]
+        assert not results, where + ": " + "; ".join(f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in results)
+
+    check("empty")
+    view.script("<think>\nHm.\n</think>\n\n" + MARKDOWN.replace("\\\\", "\\"))
+    view.say("show me")
+    check("an answer")
+    view.page.hover(".user")
+    view.page.get_by_role("button", name="Edit").click()
+    check("editing")
+    if size[0] < 700:
+        view.page.click("#menu")
+        check("the side")
+    view.page.click("#settings-open")
+    check("settings")

@@ -2,16 +2,9 @@
 // Markdown to DOM nodes, for text that is still being written: only blocks that changed are built anew. No HTML is ever
 // parsed; images are links, since loading one could carry the conversation away.
 
+import { copyButton, make as element } from "./dom.js";
 import { highlight } from "./highlight.js";
 import { renderMath } from "./math.js";
-import { text } from "./texts.js";
-
-function element(name, className, ...children) {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
 
 // --- inline ---------------------------------------------------------------------------------------------------------
 
@@ -109,16 +102,9 @@ function codeBlock(lines) {
   const open = fence.exec(lines[0]);
   const closed = lines.length > 1 && /^\s*[`~]{3,}\s*$/.test(lines.at(-1));
   const code = lines.slice(1, closed ? -1 : undefined).join("\n");
-  const copy = element("button", "", text("copy"));
-  copy.type = "button";
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(code);
-    copy.textContent = text("copied");
-    setTimeout(() => { copy.textContent = text("copy"); }, 1500);
-  });
   const pre = element("pre", "", element("code", "", highlight(code, open[2].toLowerCase())));
   pre.tabIndex = 0;
-  return element("div", "code", element("div", "code-head", element("span", "", open[2]), copy), pre);
+  return element("div", "code", element("div", "code-head", element("span", "", open[2]), copyButton(() => code)), pre);
 }
 
 function list(lines, depth) {

@@ -29,6 +29,12 @@ function make(name, ...children) {
   return node;
 }
 
+function thinSpace() {
+  const node = make("mspace");
+  node.setAttribute("width", spaces[","]);
+  return node;
+}
+
 class Parser {
   constructor(source, block) {
     this.tokens = source.match(/\\[A-Za-z]+|\\[\s\S]|[A-Za-z]|\d+(?:\.\d+)?|\s+|[\s\S]/gu) ?? [];
@@ -48,7 +54,12 @@ class Parser {
   row(end) {
     if (++this.depth > maxDepth) throw new Error("too deep");
     const row = make("mrow");
-    for (let token = this.peek(); token !== undefined && !end(token); token = this.peek()) row.append(this.scripted());
+    for (let token = this.peek(); token !== undefined && !end(token); token = this.peek()) {
+      const isFunction = functions.has(token.slice(1));  // stands off from its neighbours, as in n log n
+      if (isFunction && row.lastChild && row.lastChild.localName !== "mo") row.append(thinSpace());
+      row.append(this.scripted());
+      if (isFunction && !/^[([{)\]},.]$/.test(this.peek() ?? ")")) row.append(thinSpace());
+    }
     --this.depth;
     return row;
   }
@@ -95,7 +106,9 @@ class Parser {
     if (/^\d/.test(token)) return make("mn", token);
     if (/^[A-Za-z\u0080-\uffff]/.test(token)) return make("mi", token);
     if (token === "}" || token === "&") throw new Error("misplaced " + token);
-    return make("mo", token === "-" ? "−" : token);
+    const node = make("mo", token === "-" ? "−" : token);
+    if (/[()[\]|]/.test(token)) node.setAttribute("stretchy", "false");  // \left and \right ask for more
+    return node;
   }
   command(name) {
     if (name in symbols) return make("mi", symbols[name]);

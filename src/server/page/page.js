@@ -2,97 +2,42 @@
 // The chat page: conversations at the side, one of them in the middle, written while it is thought.
 
 import * as api from "./api.js";
-import { MarkdownView } from "./markdown.js";
+import { $, button, iconButton, make, say, tell } from "./dom.js";
+import { facts, messageNode } from "./message.js";
 import { applyTexts, otherLanguage, switchLanguage, text } from "./texts.js";
 
-const $ = (id) => document.getElementById(id);
 const state = { session: "", messages: [], busy: null };  // busy: an AbortController while an answer is written
-const settingNames = ["system", "temperature", "max-tokens", "window"];
+const settingNames = ["system", "temperature", "max-tokens", "window", "theme"];
+const actions = {
+  ask, show,
+  again: (index) => ask(state.messages[index - 1].content, index - 1),
+  busy: () => state.busy !== null,
+};
 
-function make(name, className, content = "") {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  node.textContent = content;
-  return node;
-}
+// --- the conversation -----------------------------------------------------------------------------------------------
 
-function button(label, action, className = "") {
-  const node = make("button", className, label);
-  node.type = "button";
-  node.addEventListener("click", action);
-  return node;
-}
-
-function say(message, bad = false) {
-  $("status").textContent = message;
-  $("status").classList.toggle("bad", bad);
-}
-
-function tell(error) {
-  if (error.status === 401) say(text("needKey"), true);
-  else say(error instanceof TypeError ? text("offline") : error.message, true);
-}
-
-// --- one message ----------------------------------------------------------------------------------------------------
-
-// Shows thoughts apart from the answer.
-class AnswerView {
-  constructor(node) {
-    this.node = node;
-    this.answer = make("div");
-    this.node.append(this.answer);
-    this.view = new MarkdownView(this.answer);
-  }
-  update(source) {
-    const thought = /^\s*<think>([\s\S]*?)(?:<\/think>|$)/.exec(source);
-    if (thought && thought[1].trim()) {
-      if (!this.thought) {
-        this.thought = make("details", "thought");
-        this.thought.append(make("summary", "", text("thinking")), make("div"));
-        this.thoughtView = new MarkdownView(this.thought.lastChild);
-        this.node.prepend(this.thought);
-      }
-      this.thoughtView.update(thought[1].trim());
-    }
-    this.view.update(thought ? source.slice(thought[0].length) : source);
-  }
-}
-
-function addMessage(role, content, index) {
-  const node = make("article", `message ${role}`);
-  const body = make("div", "body");
-  const tools = make("div", "tools");
-  node.append(body, tools);
-  if (role === "user") {
-    body.textContent = content;
-    tools.append(button(text("edit"), () => edit(node, content, index)));
-  } else {
-    node.view = new AnswerView(body);
-    node.view.update(content);
-    tools.append(button(text("copy"), () => navigator.clipboard.writeText(state.messages[index]?.content ?? "")),
-      button(text("again"), () => ask(state.messages[index - 1].content, index - 1)));
-  }
-  $("log").append(node);
-  return node;
-}
-
-function edit(node, content, index) {
-  if (state.busy) return;
-  const box = make("textarea", "edit");
-  box.value = content;
-  box.rows = Math.min(12, content.split("\n").length + 1);
-  box.setAttribute("aria-label", text("edit"));
-  const tools = make("div", "tools");
-  tools.append(button(text("resend"), () => ask(box.value, index), "primary"), button(text("cancel"), show));
-  node.replaceChildren(box, tools);
-  box.focus();
+function welcome() {
+  const ideas = make("div", "ideas", ...text("ideas").map((idea) => button(idea, () => ask(idea))));
+  const picture = make("img", "");
+  picture.src = "page/icon.svg";
+  picture.alt = "";
+  return make("div", "welcome", picture, make("p", "", text("welcome")), ideas);
 }
 
 function show() {
-  $("log").replaceChildren();
-  if (state.messages.length === 0) $("log").append(make("p", "welcome", text("welcome")));
-  state.messages.forEach((message, index) => addMessage(message.role, message.content, index));
+  $("log").replaceChildren(...state.messages.map((message, index) => messageNode(message, index, actions)));
+  if (state.messages.length === 0) $("log").append(welcome());
+  toEnd();
+}
+
+function isAtEnd() {
+  const log = $("log");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+}
+
+function toEnd() {
   $("log").scrollTop = $("log").scrollHeight;
+  $("follow").hidden = true;
 }
 
 // --- asking ---------------------------------------------------------------------------------------------------------
@@ -117,13 +62,29 @@ function setBusy(controller) {
   $("log").setAttribute("aria-busy", String(controller !== null));
 }
 
-// How it went: tokens a second, and how much of the prompt was remembered.
-function facts(last) {
-  const { usage, timings, finish_reason: reason } = last;
-  const parts = [`${usage.completion_tokens} tokens`, `${timings.predicted_per_second.toFixed(1)} tokens/s`,
-    `${timings.ttft_ms.toFixed(0)} ms → 1`, `cache ${usage.prompt_tokens_details.cached_tokens}/${usage.prompt_tokens}`];
-  if (reason === "length") parts.push(text("length"));
-  return parts.join(" · ");
+// Paints at most once a frame, however fast tokens come.
+function painter(node) {
+  let frame = 0;
+  const paint = () => {
+    frame = 0;
+    const following = isAtEnd();
+    node.show();
+    if (following) toEnd();
+    else $("follow").hidden = false;
+  };
+  return { later: () => { frame ||= requestAnimationFrame(paint); }, now: () => { cancelAnimationFrame(frame); paint(); } };
+}
+
+async function receive(body, answer, paint) {
+  let last = null;
+  for await (const event of api.chat(body, state.busy.signal)) {
+    if (event.session) state.session = event.session;
+    if (event.usage) last = event;
+    if (event.reasoning) answer.reasoning = (answer.reasoning ?? "") + event.reasoning;
+    answer.content += event.text ?? "";
+    paint.later();
+  }
+  return last;
 }
 
 async function ask(prompt, replaceFrom = state.messages.length) {
@@ -133,30 +94,17 @@ async function ask(prompt, replaceFrom = state.messages.length) {
     body.session = state.session;
     if (replaceFrom < state.messages.length) body.replace_from = replaceFrom;
   }
-  state.messages = [...state.messages.slice(0, replaceFrom), { role: "user", content: prompt }, { role: "assistant", content: "" }];
-  const answer = state.messages.at(-1);
+  const answer = { role: "assistant", content: "" };
+  state.messages = [...state.messages.slice(0, replaceFrom), { role: "user", content: prompt }, answer];
   show();
   const node = $("log").lastChild;
+  const paint = painter(node);
   node.classList.add("waiting");
   setBusy(new AbortController());
   say(text("answering"));
-  let frame = 0;
-  const paint = () => {
-    frame = 0;
-    const log = $("log");
-    const following = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-    node.view.update(answer.content);
-    if (following) log.scrollTop = log.scrollHeight;
-  };
   try {
-    let last = null;
-    for await (const event of api.chat(body, state.busy.signal)) {
-      if (event.session) state.session = event.session;
-      if (event.usage) last = event;
-      answer.content += event.text ?? "";
-      frame ||= requestAnimationFrame(paint);
-    }
-    if (last) node.lastChild.append(make("span", "facts", facts(last)));
+    const last = await receive(body, answer, paint);
+    if (last) node.querySelector(".tools").append(facts(last));
     say(text("ended"));
   } catch (error) {
     if (error.name === "AbortError") say(text("stopped"));
@@ -166,8 +114,7 @@ async function ask(prompt, replaceFrom = state.messages.length) {
       $("prompt").value ||= prompt;
     }
   }
-  cancelAnimationFrame(frame);
-  node.view.update(answer.content);
+  paint.now();
   node.classList.remove("waiting");
   setBusy(null);
   if (answer.content === "") show();
@@ -177,21 +124,35 @@ async function ask(prompt, replaceFrom = state.messages.length) {
 
 // --- conversations --------------------------------------------------------------------------------------------------
 
+// When a conversation was last spoken in, as a heading.
+function age(seconds) {
+  const midnight = new Date().setHours(0, 0, 0, 0) / 1000;
+  if (seconds >= midnight) return "today";
+  if (seconds >= midnight - 86400) return "yesterday";
+  return seconds >= midnight - 6 * 86400 ? "thisWeek" : "earlier";
+}
+
+function sessionRow(session) {
+  const isCurrent = session.id === state.session;
+  const open = button(session.title, () => select(session.id), "open");
+  if (isCurrent) {
+    open.setAttribute("aria-current", "true");
+    $("title").textContent = session.title;
+  }
+  const forget = iconButton("forget", `${text("forget")}: ${session.title}`, () => drop(session.id), "forget");
+  return make("li", isCurrent ? "current" : "", open, forget);
+}
+
 async function list() {
   try {
     const { sessions } = await api.get("chat/sessions");
-    $("sessions").replaceChildren(...sessions.map((session) => {
-      const row = make("li", session.id === state.session ? "current" : "");
-      const forget = button("✕", () => drop(session.id), "forget");
-      forget.setAttribute("aria-label", `${text("forget")}: ${session.title}`);
-      const open = button(session.title, () => select(session.id), "open");
-      if (session.id === state.session) {
-        open.setAttribute("aria-current", "true");
-        $("title").textContent = session.title;
-      }
-      row.append(open, forget);
-      return row;
-    }));
+    const groups = new Map();  // in the order they come: the newest first
+    for (const session of sessions) {
+      const name = age(session.updated);
+      groups.set(name, [...groups.get(name) ?? [], session]);
+    }
+    $("sessions").replaceChildren(...[...groups].flatMap(([name, members]) =>
+      [make("h2", "", text(name)), make("ul", "", ...members.map(sessionRow))]));
   } catch (error) {
     tell(error);
   }
@@ -202,9 +163,9 @@ function begin() {
   state.session = "";
   state.messages = [];
   $("title").textContent = text("newChat");
-  document.body.classList.remove("menu");
-  $("menu").setAttribute("aria-expanded", "false");
+  openMenu(false);
   show();
+  list();
   $("prompt").focus();
 }
 
@@ -238,7 +199,17 @@ async function drop(id) {
 function grow() {
   const box = $("prompt");
   box.style.height = "auto";
-  box.style.height = `${box.scrollHeight + 2}px`;
+  box.style.height = `${box.scrollHeight}px`;
+}
+
+function openMenu(open) {
+  document.body.classList.toggle("menu", open);
+  $("shade").hidden = !open;
+  $("menu").setAttribute("aria-expanded", String(open));
+}
+
+function applyTheme() {
+  document.documentElement.dataset.theme = $("set-theme").value;
 }
 
 function applyLanguage() {
@@ -259,43 +230,57 @@ async function watchHealth() {
   }
 }
 
-async function start() {
+function submit(event) {
+  event.preventDefault();
+  const prompt = $("prompt").value;
+  if (state.busy || prompt.trim() === "") return;
+  $("prompt").value = "";
+  grow();
+  ask(prompt);
+}
+
+function wireSettings() {
   for (const name of settingNames) {
     const box = $(`set-${name}`);
     box.value = localStorage.getItem(name) ?? "";
     box.addEventListener("change", () => localStorage.setItem(name, box.value));
   }
+  $("set-theme").addEventListener("change", applyTheme);
+  applyTheme();
   $("set-key").value = api.key;
   $("set-key").addEventListener("change", async () => {
     api.setKey($("set-key").value);
     say("");
     await list();
   });
-  $("ask").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const prompt = $("prompt").value;
-    if (state.busy || prompt.trim() === "") return;
-    $("prompt").value = "";
-    grow();
-    ask(prompt);
-  });
-  $("prompt").addEventListener("input", grow);
+  $("settings-open").addEventListener("click", () => $("settings").showModal());
+}
+
+function wireKeys() {
   $("prompt").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     $("ask").requestSubmit();
   });
-  $("stop").addEventListener("click", () => state.busy?.abort());
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !$("settings").open) state.busy?.abort();
+    if (event.key !== "Escape" || $("settings").open) return;
+    if (document.body.classList.contains("menu")) openMenu(false);
+    else state.busy?.abort();
   });
+}
+
+async function start() {
+  wireSettings();
+  wireKeys();
+  $("ask").addEventListener("submit", submit);
+  $("prompt").addEventListener("input", grow);
+  $("stop").addEventListener("click", () => state.busy?.abort());
+  $("log").addEventListener("scroll", () => { $("follow").hidden = isAtEnd(); }, { passive: true });
+  $("follow").addEventListener("click", toEnd);
   $("new").addEventListener("click", begin);
-  $("settings-open").addEventListener("click", () => $("settings").showModal());
-  $("language").addEventListener("click", () => { switchLanguage(); applyLanguage(); });
-  $("menu").addEventListener("click", () => {
-    const open = document.body.classList.toggle("menu");
-    $("menu").setAttribute("aria-expanded", String(open));
-  });
+  $("language").addEventListener("click", () => { switchLanguage(); applyLanguage(); list(); });
+  $("menu").addEventListener("click", () => openMenu(!document.body.classList.contains("menu")));
+  $("shade").addEventListener("click", () => openMenu(false));
   applyLanguage();
   watchHealth();
   await list();

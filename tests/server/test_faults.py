@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may go wrong around a server: signals, memory, the model's file, shared folders, a kill at any moment."""
+
+import concurrent.futures
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from serve_process import BINARY, TINY, Served
+
+ENDLESS = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1000000, "ignore_eos": True, "stream": True, "window": 32}
+
+
+def open_stream(server, body):
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    data = json.dumps(body).encode()
+    connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+    return connection, connection.recv(65536)
+
+
+def read_to_end(connection, text=b""):
+    while part := connection.recv(1 << 20):
+        text += part
+    return text
+
+
+@pytest.mark.parametrize("arguments, signals", [((), 2), (("--drain-timeout", "0"), 1)])
+def test_streams_that_may_not_end_get_an_error_event(serve, arguments, signals):
+    server = serve(*arguments)
+    connection, text = open_stream(server, ENDLESS)
+    for _ in range(signals):
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    events = [part for part in read_to_end(connection, text).split(b"data: ")[1:] if b"[DONE]" not in part]
+    assert json.loads(events[-1].split(b"\n\n")[0])["error"]["code"] == "draining"
+    assert server.process.wait(timeout=30) == 0
+
+
+def test_a_model_file_that_vanishes_harms_nobody(serve, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(TINY, folder)
+    server = serve(model=folder)
+    ask = lambda: server.ask("/v1/completions", {"prompt": "abc", "max_tokens": 8, "temperature": 0})[2]["choices"]  # noqa: E731
+    before = ask()
+    for file in folder.iterdir():
+        os.truncate(file, 0)
+    assert ask() == before
+    assert server.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2})[0] in (200, 400, 500)
+    assert server.process.poll() is None
+
+
+@pytest.mark.parametrize("kib", [60000, 120000, 250000, 500000])
+def test_too_little_memory_is_told_and_no_crash(tmp_path, kib):
+    command = f"ulimit -v {kib}; exec {BINARY} serve {TINY} --port 0 --json"
+    process = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "QWIN_HOME": str(tmp_path)})
+    line = process.stdout.readline()
+    if line:  # it fits: then it answers, or says why not
+        process.terminate()
+    assert process.wait(timeout=60) in ((0,) if line else (1, 127)), process.stderr.read()
+
+
+def test_two_servers_share_a_cache(serve, tmp_path):
+    servers = [serve("--cache-dir", tmp_path / "cache") for _ in range(2)]
+    prompts = [f"{i % 8} " + "a b c d e f g " * 30 for i in range(32)]
+
+    def ask(i):
+        return servers[i % 2].ask("/v1/completions", {"prompt": prompts[i // 2], "max_tokens": 4, "temperature": 0})[2]["choices"]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(64)))
+    assert answers[0::2] == answers[1::2]
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_it_connects_to_nobody(tmp_path):
+    trace = tmp_path / "trace"
+    process = subprocess.Popen(["strace", "-f", "-e", "trace=connect", "-o", str(trace), BINARY, "serve", str(TINY), "--port", "0", "--json"],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "QWIN_HOME": str(tmp_path)})
+    served = Served.__new__(Served)
+    served.url = json.loads(process.stdout.readline())["url"]
+    picture = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/x.png"}}
+    assert served.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": [picture]}]})[0] == 400
+    text = "![x](http://127.0.0.1:9/x.png)"
+    assert served.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], "max_tokens": 2})[0] == 200
+    process.terminate()
+    process.wait(30)
+    assert "connect(" not in trace.read_text()
+
+
+def test_the_binary_is_hardened():
+    read = lambda *options: subprocess.run(["readelf", *options, "-W", BINARY], capture_output=True, text=True, check=True).stdout  # noqa: E731
+    assert "DYN (Position-Independent Executable" in read("-h")
+    assert re.search(r"FLAGS_1.*NOW.*PIE", read("-d")) and "GNU_RELRO" in read("-l")
+    assert not re.search(r"GNU_STACK.*RWE", read("-l"))
+    imported = {line.split()[7].split("@")[0] for line in read("--dyn-syms").splitlines() if " UND " in line and len(line.split()) > 7}
+    assert "__stack_chk_fail" in imported and {name for name in imported if name.endswith("_chk")} - {"__stack_chk_fail"}
+    assert not imported & {"system", "popen", "dlopen", "execve", "gets", "strcpy", "sprintf"}
+
+
+@pytest.mark.long
+def test_a_kill_at_any_moment_changes_no_answer(tmp_path, capsys):
+    """200 times: start with a disk cache, ask, kill -9 while it answers and writes, ask again."""
+    choose = random.Random(1)
+    prompts = [f"{number} " + " ".join(choose.choice("abcdefgh") for _ in range(choose.randrange(40, 200))) for number in range(40)]
+
+    def ask(server, number):
+        status, _, body = server.ask("/v1/completions", {"prompt": prompts[number], "max_tokens": 6, "temperature": 0, "logprobs": 1})
+        assert status == 200
+        return body["choices"]
+
+    plain = Served(tmp_path / "plain", TINY, "--no-prefix-cache")
+    expected = [ask(plain, number) for number in range(len(prompts))]
+    plain.stop()
+    answers = cached = 0
+    for cycle in range(200):
+        server = Served(tmp_path / "home", TINY, "--cache-dir", str(tmp_path / "cache"), "--cache-max-bytes", str(4 << 20))
+        for _ in range(20):
+            number = choose.randrange(len(prompts))
+            assert ask(server, number) == expected[number], f"cycle {cycle}"
+            answers += 1
+        metrics = server.ask("/metrics")[2]
+        cached += int(re.search(r"^qwin_prefix_cache_hits (\d+)", metrics, re.M)[1])
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(server.ask, "/v1/completions", {"prompt": p, "max_tokens": 64}) for p in choose.sample(prompts, 4)]
+            time.sleep(choose.random() * 0.1)
+            server.process.kill()
+            server.process.wait()
+            for one in asked:
+                one.exception()
+    with capsys.disabled():
+        print(f"\n200 kills: {answers} answers equal, {cached} prompt tokens came from the cache")
+    assert cached > 0

@@ -29,7 +29,7 @@ ARROWS = {
     "bench": ["core", "io", "tokenizer", "kernels", "ops", "model", "runner"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "scheduler", "ops", "kv_store", "model", "runner"],
     "eval": ["sampling", "engine"],
-    "server": [],
+    "server": ["core"],
     "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "hub", "server"],
 }
 

@@ -69,6 +69,7 @@ struct EngineStats {
   std::map<std::string, uint64_t> prefix_cache_rejected = {};  // files that were not as they should be, by reason
   uint64_t steps = 0;
   double waiting_seconds = 0;  // estimate: how long a request that comes now waits for a place
+  std::string failure = {};    // why a step failed: every request is refused since then; empty: none did
 };
 
 // A weight in the caller's memory, named, shaped and laid out as a safetensors file would have it.
@@ -120,7 +121,7 @@ class Engine {
   // A raw prompt as the model wants to see it (with its begin-of-text token, if it has one).
   virtual std::vector<int32_t> tokenize_prompt(std::string_view text) const = 0;
 
-  // Queues a request and returns at once. Throws Error: invalid_argument, context_length_exceeded, queue_full.
+  // Queues a request and returns at once. Throws Error: invalid_argument, context_length_exceeded, queue_full, broken.
   virtual RequestId submit(Request request, RequestEvents events) = 0;
   // Ends a request wherever it is: queued, reading its prompt, writing. Its last event says `cancelled`. An id that has
   // ended is no fault.

@@ -36,6 +36,7 @@ enum class ErrorCode {
   checksum,
   numerical,
   cancelled,
+  broken,  // the engine failed in a step and does no more
 };
 
 // "bad_magic" and so on, as printed in `error: CLASS: detail`.

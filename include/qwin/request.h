@@ -22,6 +22,7 @@ struct Request {
   int priority = 0;                    // higher ones go first
   std::string cache_salt = {};         // only requests with the same salt share what the prefix cache holds
   double timeout_seconds = 0;          // from submit() to the end; 0: none
+  bool splits_reasoning = false;       // <think>…</think> at the answer's beginning is told apart from its text
 };
 
 struct TokenProbability {
@@ -46,6 +47,7 @@ const char* finish_reason_name(FinishReason reason);
 struct Output {
   int64_t num_prompt_tokens_read = 0;           // of the prompt, cached ones included
   std::string text = {};                        // new text; empty while the prompt is read
+  std::string reasoning = {};                   // new thoughts, with splits_reasoning
   std::vector<int32_t> token_ids = {};          // new tokens
   std::vector<TokenLogprobInfo> logprobs = {};  // [token_ids.size()] when asked for
 };
@@ -59,6 +61,7 @@ struct GenerationTimings {
 
 struct GenerationResult {
   std::string text;
+  std::string reasoning = {};      // with splits_reasoning: what stood between <think> and </think>
   std::vector<int32_t> token_ids;  // without the end-of-text token
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;  // of the prompt, taken from the prefix cache

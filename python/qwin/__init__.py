@@ -11,6 +11,7 @@ from qwin.command import binary_path
 from qwin.document import DocumentResult, process_document, split_document
 from qwin.engine import Engine
 from qwin.errors import (
+    BrokenError,
     CancelledError,
     ContextLengthError,
     DownloadError,
@@ -30,6 +31,7 @@ from qwin.stream import TextStream
 
 __all__ = [
     "LLM",
+    "BrokenError",
     "CancelledError",
     "Chunk",
     "CompletionOutput",

@@ -46,6 +46,10 @@ class CancelledError(Error):
     """The request was cancelled before its answer was done."""
 
 
+class BrokenError(Error):
+    """The engine failed in a step and does no more; load it anew."""
+
+
 _CLASSES: dict[str, type[Error]] = {
     "invalid_argument": InvalidArgumentError,
     "context_length_exceeded": ContextLengthError,
@@ -56,6 +60,7 @@ _CLASSES: dict[str, type[Error]] = {
     "network": DownloadError,
     "checksum": DownloadError,
     "cancelled": CancelledError,
+    "broken": BrokenError,
 }
 
 

@@ -97,6 +97,7 @@ void serve(CLI::App& command, ServeOptions& options) {
   }
   std::fprintf(stderr, "ready: chat at %s/, OpenAI's API at %s/v1\n", http.url().c_str(), http.url().c_str());
   http.wait();
+  if (http.failed()) throw Error(ErrorCode::broken, "a step of the engine failed; the log says why");
 }
 
 void add_limits(CLI::App& command, server::Limits& limits) {

@@ -28,6 +28,7 @@ const char* error_code_name(ErrorCode code) {
     case ErrorCode::checksum: return "checksum";
     case ErrorCode::numerical: return "numerical";
     case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::broken: return "broken";
   }
   return "unknown";
 }
@@ -40,7 +41,8 @@ bool is_input_error(ErrorCode code) {
     case ErrorCode::network:
     case ErrorCode::checksum:
     case ErrorCode::numerical:
-    case ErrorCode::cancelled: return false;
+    case ErrorCode::cancelled:
+    case ErrorCode::broken: return false;
     default: return true;
   }
 }

@@ -38,6 +38,18 @@ void for_some_rows(const Rows& wanted, Use use) {
   }
 }
 
+std::string words_of(const std::exception_ptr& fault) {
+  try {
+    std::rethrow_exception(fault);
+  } catch (const std::bad_alloc&) {
+    return "out of memory";
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "unknown";
+  }
+}
+
 }  // namespace
 
 BatchLoop::BatchLoop(Runner& runner, const BatchLoopOptions& options, std::unique_ptr<DiskArchive> archive)
@@ -67,6 +79,7 @@ RequestId BatchLoop::submit(Request request, const CachePlan& plan, std::unique_
   RequestId id = 0;
   {
     const std::lock_guard lock(mutex_);
+    if (!counts_.failure.empty()) throw Error(ErrorCode::broken, "the engine failed and has to be started anew");
     const int places = std::max(0, options_.scheduler.max_sequences - scheduler_.num_running());
     if (scheduler_.num_waiting() >= options_.max_queue_length + places) {
       throw Error(ErrorCode::queue_full,
@@ -121,6 +134,7 @@ void BatchLoop::hold(RequestId id, bool held) {
 EngineStats BatchLoop::stats() const {
   const std::lock_guard lock(mutex_);
   EngineStats stats = counts_;
+  if (!stats.failure.empty()) return stats;
   stats.requests_held = scheduler_.num_held();
   stats.requests_running = scheduler_.num_running() - stats.requests_held;
   stats.requests_waiting = scheduler_.num_waiting();
@@ -142,22 +156,39 @@ EngineStats BatchLoop::stats() const {
 
 void BatchLoop::work() {
   std::unique_lock lock(mutex_);
-  while (!stops_) {
-    has_changed_ = false;
-    end_overdue();
-    const Step step = scheduler_.plan(now());
-    if (!step.ranges.empty()) {
-      prepare(step);
-      lock.unlock();
-      const double before = now();
-      compute(step);
-      lock.lock();
-      settle(step, now() - before);
-    } else if (ended_.empty()) {
-      wait(lock, step);
-    }
-    deliver(lock);
+  try {
+    while (!stops_) work_once(lock);
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    break_down(std::current_exception());
+    lock.unlock();
+    for (Ended& one : ended_) tell(std::move(one));
   }
+}
+
+void BatchLoop::work_once(std::unique_lock<std::mutex>& lock) {
+  has_changed_ = false;
+  end_overdue();
+  const Step step = scheduler_.plan(now());
+  if (!step.ranges.empty()) {
+    prepare(step);
+    lock.unlock();
+    const double before = now();
+    compute(step);
+    lock.lock();
+    settle(step, now() - before);
+  } else if (ended_.empty()) {
+    wait(lock, step);
+  }
+  deliver(lock);
+}
+
+// Memory ran out in the middle of a step, say. What the step left half done nobody may build on: all requests end with
+// the reason, and scheduler and pages are not touched again.
+void BatchLoop::break_down(const std::exception_ptr& reason) {
+  counts_.failure = words_of(reason);
+  for (auto& [id, active] : active_) ended_.push_back({.events = active->events, .result = {}, .error = reason});
+  active_.clear();
 }
 
 void BatchLoop::deliver(std::unique_lock<std::mutex>& lock) {
@@ -290,7 +321,7 @@ void BatchLoop::settle(const Step& step, double seconds) {
     output.num_prompt_tokens_read = active.num_prompt_tokens_read;
     counts_.generated_tokens += output.token_ids.size();
     brought_.push_back({range.id, active.events, std::move(output)});
-    if (!goes_on) ended_.push_back(end(range.id));
+    if (!goes_on) ended_.emplace_back() = end(range.id);
   }
 }
 
@@ -308,9 +339,9 @@ bool BatchLoop::advance(const StepRange& range, Active& active) {
 }
 
 BatchLoop::Ended BatchLoop::end(RequestId id) {
-  auto node = active_.extract(id);
-  Active& active = *node.mapped();
   scheduler_.finish(id);
+  const auto node = active_.extract(id);
+  Active& active = *node.mapped();
   Ended ended{.events = active.events, .result = {}, .error = active.error};
   if (active.generation) ended.result = std::move(active.generation->result());
   if (active.is_cancelled) {
@@ -347,12 +378,12 @@ void BatchLoop::end_overdue() {
       active.error = std::make_exception_ptr(
           Error(ErrorCode::timed_out, "the request was not done within its " + std::to_string(timeout) + " seconds"));
     }
-    if (is_late || active.is_cancelled) ended_.push_back(end(id));
+    if (is_late || active.is_cancelled) ended_.emplace_back() = end(id);
   }
 }
 
 void BatchLoop::tell(Ended ended) {
-  if (ended.events->on_end) ended.events->on_end(std::move(ended.result), ended.error);
+  if (ended.events && ended.events->on_end) ended.events->on_end(std::move(ended.result), ended.error);
 }
 
 }  // namespace qwin

@@ -92,6 +92,8 @@ class BatchLoop {
   };
 
   void work();
+  void work_once(std::unique_lock<std::mutex>& lock);
+  void break_down(const std::exception_ptr& reason);
   // What the runner needs, copied while the mutex is held.
   void prepare(const Step& step);
   void start(Active& active, const Sequence& sequence);

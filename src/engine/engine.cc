@@ -259,7 +259,7 @@ RequestId LocalEngine::submit(Request request, RequestEvents events) {
   check_prompt(request.prompt);
   request.sampling.validate_token_ids(config_.vocab_size);
   const CachePlan plan = plan_for(request);
-  auto generation = std::make_unique<Generation>(tokenizer_, eos_ids_, request.sampling, request.prompt);
+  auto generation = std::make_unique<Generation>(tokenizer_, eos_ids_, request);
   return loop_->submit(std::move(request), plan, std::move(generation), std::move(events));
 }
 

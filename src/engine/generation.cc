@@ -10,6 +10,8 @@ namespace {
 
 // Requests without a seed are repeatable too: the same request gives the same answer.
 constexpr uint64_t kDefaultSeed = 0;
+// An open <think> at a prompt's end, and the line breaks behind it, are no longer.
+constexpr size_t kOpeningTokens = 8;
 
 TokenLogprobInfo to_info(const TokenLogprobs& logprobs) {
   TokenLogprobInfo info{.chosen = {logprobs.chosen.token_id, logprobs.chosen.logprob}, .top = {}};
@@ -20,15 +22,20 @@ TokenLogprobInfo to_info(const TokenLogprobs& logprobs) {
 }  // namespace
 
 Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids,
-                       const SamplingParams& params, std::span<const int32_t> prompt)
+                       const Request& request)
     : tokenizer_(std::move(tokenizer)),
       eos_ids_(eos_ids.begin(), eos_ids.end()),
-      params_(params),
-      sampler_(params, tokenizer_->num_ids(), kDefaultSeed, eos_ids_),
+      params_(request.sampling),
+      sampler_(params_, tokenizer_->num_ids(), kDefaultSeed, eos_ids_),
       detokenizer_(tokenizer_),
-      stop_matcher_(params.stop) {
+      stop_matcher_(params_.stop) {
+  const std::span<const int32_t> prompt = request.prompt;
   sampler_.accept_prompt(prompt);
   result_.prompt_tokens = static_cast<int64_t>(prompt.size());
+  if (request.splits_reasoning) {
+    const std::string end = tokenizer_->decode(prompt.last(std::min(prompt.size(), kOpeningTokens)));
+    reasoning_splitter_.emplace(ReasoningSplitter::prompt_opens(end));
+  }
 }
 
 bool Generation::ends(int32_t token) const {
@@ -51,6 +58,7 @@ std::optional<int32_t> Generation::take(std::span<float> logits) {
   }
   emit(stop_matcher_.feed(detokenizer_.push(token)));
   if (stop_matcher_.stopped()) {
+    close_text();
     result_.stop_string = stop_matcher_.matched_stop();
     result_.finish_reason = FinishReason::stop;
     return std::nullopt;
@@ -66,11 +74,22 @@ void Generation::end(FinishReason reason) {
   result_.finish_reason = reason;
   emit(stop_matcher_.feed(detokenizer_.flush()));
   if (!stop_matcher_.stopped()) emit(stop_matcher_.flush());
+  close_text();
 }
 
 void Generation::emit(const std::string& text) {
-  result_.text += text;
-  output_.text += text;
+  put(reasoning_splitter_ ? reasoning_splitter_->feed(text) : ReasoningDelta{.reasoning = {}, .answer = text});
+}
+
+void Generation::close_text() {
+  if (reasoning_splitter_) put(reasoning_splitter_->finish());
+}
+
+void Generation::put(const ReasoningDelta& delta) {
+  result_.text += delta.answer;
+  output_.text += delta.answer;
+  result_.reasoning += delta.reasoning;
+  output_.reasoning += delta.reasoning;
 }
 
 Output Generation::take_output() { return std::exchange(output_, {}); }

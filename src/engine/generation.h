@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "chat/reasoning.h"
 #include "qwin/request.h"
 #include "sampling/sampler.h"
 #include "sampling/stop_matcher.h"
@@ -16,8 +17,7 @@ namespace qwin {
 
 class Generation {
  public:
-  Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const SamplingParams& params,
-             std::span<const int32_t> prompt);
+  Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<const int32_t> eos_ids, const Request& request);
 
   // Chooses a token from the logits (which it modifies) and returns it, to be run next; nullopt when the answer has
   // ended. Throws Error(numerical).
@@ -32,6 +32,9 @@ class Generation {
  private:
   bool ends(int32_t token) const;
   void emit(const std::string& text);
+  void put(const ReasoningDelta& delta);
+  // No more text comes: what was held back does.
+  void close_text();
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::vector<int32_t> eos_ids_;
@@ -39,6 +42,7 @@ class Generation {
   Sampler sampler_;
   Detokenizer detokenizer_;
   StopMatcher stop_matcher_;
+  std::optional<ReasoningSplitter> reasoning_splitter_;
   GenerationResult result_;
   Output output_;
 };

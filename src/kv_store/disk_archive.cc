@@ -160,16 +160,16 @@ void DiskArchive::work() {
     Job job = std::move(queue_.front());
     queue_.pop_front();
     const uint64_t bytes = page_file_size(job.tokens.size(), job.payload.size());
-    make_room(bytes);
+    const bool fits = bytes <= options_.max_bytes;
+    if (fits) make_room(bytes);
     lock.unlock();
-    const bool written = bytes <= options_.max_bytes &&
-                         write_page_file(options_.directory, job.digest, {job.parent, job.tokens}, job.payload);
+    const bool written = fits && write_page_file(options_.directory, job.digest, {job.parent, job.tokens}, job.payload);
     lock.lock();
     queued_.erase(job.digest);
     queued_bytes_ -= job.payload.size();
     if (written) {
       add(job.digest, {.parent = job.parent, .tokens = std::move(job.tokens), .bytes = bytes});
-    } else if (bytes <= options_.max_bytes) {
+    } else if (fits) {
       ++stats_.write_errors;
     }
     changed_.notify_all();

@@ -10,8 +10,11 @@ namespace qwin {
 
 namespace {
 
-// Fewer tokens would not fill the kernels' register tiles; a prompt always gets this many.
-constexpr int64_t kChunkGrain = 16;
+constexpr int64_t kChunkGrain = 8;
+// Fewer tokens would not fill the kernels' register tiles; the first prompt of a step always gets this many.
+constexpr int64_t kLeastChunk = 16;
+// While nobody writes, no stream waits for the step: it may take longer, and fewer of them read a prompt.
+constexpr double kUnwatchedFactor = 4.0 / 3;
 // Fetched between two steps: some 10 ms.
 constexpr int kRestoredPages = 8;
 
@@ -77,17 +80,21 @@ Sequence* Scheduler::next_waiting(const std::set<SequenceId>& passed_over) const
 void Scheduler::admit() {
   std::set<SequenceId> passed_over;
   while (Sequence* next = next_waiting(passed_over)) {
+    // Asked first: looking into the cache renews what is found there.
+    Sequence* holder = has_free_place() ? nullptr : place_holder_for(*next);
+    if (holder == nullptr && !has_free_place()) return;
+    const bool reads_cache = options_.uses_prefix_cache && next->request.reads_cache;
     const PrefixMatch match =
-        options_.uses_prefix_cache && next->request.reads_cache
-            ? cache_.match(next->request.plan, {next->token_ids.data(), next->token_ids.size() - 1})
-            : cache_.match(next->request.plan, {});
+        reads_cache ? cache_.match(next->request.plan, {next->token_ids.data(), next->token_ids.size() - 1})
+                    : cache_.match(next->request.plan, {});
     const int64_t num_matched = static_cast<int64_t>(match.pages.size()) * options_.page_size + match.tail_tokens;
-    const bool waits = options_.uses_prefix_cache && next->request.reads_cache && is_being_read(*next, num_matched);
-    if (waits || !make_place_for(*next) || !enter(*next, match)) {
+    if (reads_cache && is_being_read(*next, num_matched)) {
       forget(match);
-      if (!waits) return;
       passed_over.insert(next->request.id);
+      continue;
     }
+    if (holder != nullptr) preempt(*holder);
+    if (!enter(*next, match)) return forget(match);
   }
 }
 
@@ -101,24 +108,21 @@ bool Scheduler::is_being_read(const Sequence& sequence, int64_t num_matched) con
   });
 }
 
-// A free place, or that of a sequence of lower priority, or of a client that has more than its share of places.
-bool Scheduler::make_place_for(const Sequence& sequence) {
+// One of lower priority, or of a client that has more than its share of places; of these the one with the least claim.
+Sequence* Scheduler::place_holder_for(const Sequence& sequence) const {
   std::map<std::string, int> places;
   for (const Sequence* other : running_) {
     if (!other->is_held) ++places[other->request.client];
   }
-  if (num_running() - num_held() < options_.max_sequences) return true;
-  Sequence* victim = nullptr;
+  Sequence* holder = nullptr;
   const int own = places[sequence.request.client];
   for (Sequence* other : running_) {
     if (other->is_held || other->request.priority > sequence.request.priority) continue;
     const bool lower = other->request.priority < sequence.request.priority;
     const bool richer = places[other->request.client] >= own + 2;
-    if ((lower || richer) && (victim == nullptr || has_better_claim(*victim, *other))) victim = other;
+    if ((lower || richer) && (holder == nullptr || has_better_claim(*holder, *other))) holder = other;
   }
-  if (victim == nullptr) return false;
-  preempt(*victim);
-  return true;
+  return holder;
 }
 
 bool Scheduler::enter(Sequence& sequence, const PrefixMatch& match) {
@@ -344,10 +348,11 @@ Step Scheduler::plan(double now) {
   std::ranges::stable_sort(order, {}, [&](const Sequence* s) {
     return std::tuple(-s->request.priority, shares_.served(s->request.client));
   });
+  const double budget = options_.max_step_seconds * (num_decoding == 0 ? kUnwatchedFactor : 1);
   bool is_first = true;
   for (Sequence* sequence : order) {
     if (!is_candidate(sequence) || sequence->is_in_step) continue;
-    const int64_t count = chunk(*sequence, step, is_first);
+    const int64_t count = chunk(*sequence, step, budget, is_first);
     if (count == 0) break;
     if (!reserve(*sequence, sequence->num_computed + count)) continue;
     schedule(*sequence, count, step);
@@ -358,18 +363,18 @@ Step Scheduler::plan(double now) {
 }
 
 // How much of a prompt the step still takes. The first prompt of a step always gets on a little.
-int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, bool is_first) const {
+int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, double budget, bool is_first) const {
   int64_t most = std::min(sequence.num_left(), options_.max_step_tokens - step.load.tokens);
-  if (options_.max_step_seconds <= 0) return most;
-  most = std::min(most, std::max(kChunkGrain, cost_.max_trusted_tokens() - step.load.tokens));
+  if (budget <= 0) return most;
+  most = std::min(most, std::max(kLeastChunk, cost_.max_trusted_tokens() - step.load.tokens));
   const auto fits = [&](int64_t count) {
     StepLoad load = step.load;
     load.add(sequence.num_computed, count);
-    return cost_.seconds(load) <= options_.max_step_seconds;
+    return cost_.seconds(load) <= budget;
   };
   int64_t count = 0;
   while (count < most && fits(std::min(count + kChunkGrain, most))) count = std::min(count + kChunkGrain, most);
-  return count == 0 && is_first ? std::min(kChunkGrain, most) : count;
+  return is_first ? std::max(count, std::min(kLeastChunk, most)) : count;
 }
 
 void Scheduler::schedule(Sequence& sequence, int64_t count, Step& step) {

@@ -23,7 +23,7 @@ namespace qwin {
 struct SchedulerOptions {
   int max_sequences = 16;            // in one step
   int64_t max_step_tokens = 256;     // in one step
-  double max_step_seconds = 0;       // what prompts may fill a step up to; 0: no limit
+  double max_step_seconds = 0;       // what prompts may fill a step up to while others write; 0: no limit
   double batch_timeout_seconds = 0;  // how long a first request may be held while nothing runs
   int64_t page_size = 64;
   bool uses_prefix_cache = true;
@@ -78,7 +78,9 @@ class Scheduler {
   Sequence* next_waiting(const std::set<SequenceId>& passed_over) const;
   // Another sequence is just reading what this one begins with: it is cheaper to wait for it.
   bool is_being_read(const Sequence& sequence, int64_t num_matched) const;
-  bool make_place_for(const Sequence& sequence);
+  bool has_free_place() const { return num_running() - num_held() < options_.max_sequences; }
+  // When no place is free: who has less claim to one than `sequence`.
+  Sequence* place_holder_for(const Sequence& sequence) const;
   bool enter(Sequence& sequence, const PrefixMatch& match);
   void forget(const PrefixMatch& match);
   // Fetches a few pages from the archive; the sequence runs when there is no more.
@@ -96,7 +98,7 @@ class Scheduler {
   void cache_tail(Sequence& sequence);
   std::span<const int32_t> whole_page(const Sequence& sequence, size_t index) const;
   void schedule(Sequence& sequence, int64_t count, Step& step);
-  int64_t chunk(const Sequence& sequence, const Step& step, bool is_first) const;
+  int64_t chunk(const Sequence& sequence, const Step& step, double budget, bool is_first) const;
 
   SchedulerOptions options_;
   PagePool& pool_;

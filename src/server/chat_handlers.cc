@@ -16,15 +16,20 @@ class ChatFormat final : public AnswerFormat {
 
   void begin(std::string& out) override { out += "data: {\"text\":\"\",\"session\":\"" + turn_.id + "\"}\n\n"; }
   void output(std::string& out, int, const Output& output) override {
-    if (output.text.empty()) return;
-    turn_.response += output.text;
+    reasoning_ += output.reasoning;
+    text_ += output.text;
+    if (output.text.empty() && output.reasoning.empty()) return;
     out += "data: {\"text\":";
     append_json_string(out, output.text);
+    if (!output.reasoning.empty()) {
+      out += ",\"reasoning\":";
+      append_json_string(out, output.reasoning);
+    }
     out += "}\n\n";
   }
   void choice_end(std::string&, int, const GenerationResult&) override {}
   void end(std::string& out, std::span<const GenerationResult> results) override {
-    keep(results.front().text);
+    keep(results.front());
     const Json event{{"session", turn_.id},
                      {"finish_reason", finish_reason_name(results.front().finish_reason)},
                      {"usage", usage_json(results, 1, false)},
@@ -32,28 +37,37 @@ class ChatFormat final : public AnswerFormat {
     out += "data: " + event.dump() + "\n\n";
   }
   Json whole(std::span<const GenerationResult> results) override {
-    keep(results.front().text);
-    return {{"response", results.front().text},
-            {"session", turn_.id},
-            {"finish_reason", finish_reason_name(results.front().finish_reason)},
-            {"usage", usage_json(results, 1, false)},
-            {"timings", timings_json(results.front())}};
+    const GenerationResult& result = results.front();
+    keep(result);
+    Json body{{"response", result.text},
+              {"session", turn_.id},
+              {"finish_reason", finish_reason_name(result.finish_reason)},
+              {"usage", usage_json(results, 1, false)},
+              {"timings", timings_json(result)}};
+    if (!result.reasoning.empty()) body["reasoning"] = result.reasoning;
+    return body;
   }
   void abandoned() override {
     try {
+      turn_.response = stored_answer(reasoning_, text_);
       if (!turn_.response.empty()) chats_.add_turn(turn_);
     } catch (const HttpError&) {  // nobody is left to be told
     }
   }
 
  private:
-  void keep(const std::string& response) {
-    turn_.response = response;
+  // As models write it: their templates leave thoughts of earlier turns out by these tags.
+  static std::string stored_answer(const std::string& reasoning, const std::string& text) {
+    return reasoning.empty() ? text : "<think>\n" + reasoning + "\n</think>\n\n" + text;
+  }
+  void keep(const GenerationResult& result) {
+    turn_.response = stored_answer(result.reasoning, result.text);
     chats_.add_turn(turn_);
   }
 
   ChatStore& chats_;
   ChatTurn turn_;
+  std::string reasoning_, text_;  // so far
 };
 
 Json messages_json(const StoredChat& chat, const GenerationRequest& wanted) {
@@ -113,7 +127,7 @@ Outcome handle_chat(Service& service, const Admission& admission, const HttpRequ
   Engine& engine = engine_for_work(service);
   GenerationRequest wanted(service.limits());
   wanted.sampling = engine.default_sampling();
-  wanted.stream = true;
+  wanted.stream = wanted.is_chat = true;
   read_fields(body, chat_session_fields(), wanted);
   check_generation(wanted);
   check_model(service, wanted.model);

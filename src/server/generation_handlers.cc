@@ -145,6 +145,7 @@ Request engine_request(const Service& service, const GenerationRequest& wanted, 
   // Nobody can find out with their own key what others have asked.
   if (!principal.key_id.empty()) request.cache_salt = principal.key_id + ":" + wanted.cache_salt;
   request.timeout_seconds = static_cast<double>(service.limits().request_seconds);
+  request.splits_reasoning = wanted.is_chat;
   return request;
 }
 
@@ -153,6 +154,7 @@ Outcome handle_chat_completions(Service& service, const Admission& admission, co
   Engine& engine = engine_for_work(service);
   GenerationRequest wanted(service.limits());
   wanted.sampling = engine.default_sampling();
+  wanted.is_chat = true;
   read_fields(body, chat_completion_fields(), wanted);
   check_generation(wanted);
   check_model(service, wanted.model);

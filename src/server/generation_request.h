@@ -22,6 +22,7 @@ struct GenerationRequest {
   std::optional<int64_t> window;
   std::optional<int64_t> max_tokens, max_completion_tokens;
   int64_t n = 1;
+  bool is_chat = false;  // the model is answering somebody: thoughts are told apart
   bool stream = false, include_usage = false, return_token_ids = false;
   bool has_stream_options = false;
   // Chat completions.

@@ -46,6 +46,7 @@ HttpError from_engine(const Error& error) {
   if (name == "timed_out") return {408, "request_timeout", "the request took longer than the server allows"};
   if (name == "too_large") return HttpError::try_later(503, "out_of_memory", "there is no memory for this request", 5);
   if (name == "numerical") return {500, "numerical_error", "the model computed no finite numbers for this request"};
+  if (name == "broken") return HttpError::try_later(503, name, "the server failed and is being started anew", 5);
   if (name == "cancelled") return HttpError::try_later(503, "draining", "the server is shutting down", 5);
   if (name == "bad_template")
     return HttpError::bad_request("the model's chat template refuses these messages: " + detail, "messages");

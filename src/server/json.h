@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON of requests and responses. Keys keep their order, which templates and schemas depend on.
+// JSON of requests and responses.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
-namespace qwin::server {
+#include "core/json.h"
 
-using Json = nlohmann::ordered_json;
+namespace qwin::server {
 
 // Parses a request body in linear time. Throws HttpError: 400 json_too_deep, or 400 when the text is no JSON in UTF-8
 // or has a key twice.

@@ -16,6 +16,9 @@ const prometheus::Histogram::BucketBoundaries kFirstTokenSeconds{0.01, 0.025, 0.
 const prometheus::Histogram::BucketBoundaries kPerTokenSeconds{0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
                                                                0.1,   0.15,  0.2,  0.3,   0.5,  1,    5};
 
+// The reasons there are, so that a rate can be taken from the first one on.
+constexpr const char* kRejections[] = {"missing", "io", "size", "header", "name", "tokens", "payload"};
+
 MetricFamily family(const char* name, const char* help, MetricType type, double value) {
   ClientMetric metric;
   if (type == MetricType::Counter) metric.counter.value = value;
@@ -55,13 +58,15 @@ std::vector<MetricFamily> engine_families(const EngineStats& stats) {
                         .help = "Files of the prefix cache that were not as they should be",
                         .type = MetricType::Counter,
                         .metric = {}};
-  for (const auto& [reason, count] : stats.prefix_cache_rejected) {
+  std::map<std::string, uint64_t> counts = stats.prefix_cache_rejected;
+  for (const char* reason : kRejections) counts.try_emplace(reason, 0);
+  for (const auto& [reason, count] : counts) {
     ClientMetric metric;
     metric.label = {{"reason", reason}};
     metric.counter.value = static_cast<double>(count);
     rejected.metric.push_back(metric);
   }
-  if (!rejected.metric.empty()) families.push_back(std::move(rejected));
+  families.push_back(std::move(rejected));
   return families;
 }
 

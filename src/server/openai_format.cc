@@ -36,9 +36,9 @@ class OpenAiFormat : public AnswerFormat {
   void output(std::string& out, int choice, const Output& output) override {
     if (options_.drop_output) return;
     const bool tokens_wanted = (options_.logprobs || options_.return_token_ids) && !output.token_ids.empty();
-    if (output.text.empty() && !tokens_wanted) return;
+    if (output.text.empty() && output.reasoning.empty() && !tokens_wanted) return;
     open_chunk(out, choice);
-    put_text(out, output.text);
+    put_text(out, output);
     put_logprobs(out, choice, output);
     if (options_.return_token_ids) out += ",\"token_ids\":" + Json(output.token_ids).dump();
     out += ",\"finish_reason\":null";
@@ -77,7 +77,7 @@ class OpenAiFormat : public AnswerFormat {
   }
 
  protected:
-  virtual void put_text(std::string& out, std::string_view text) = 0;
+  virtual void put_text(std::string& out, const Output& output) = 0;
   virtual void put_nothing(std::string& out) = 0;
   virtual void put_logprobs(std::string& out, int choice, const Output& output) = 0;
   virtual Json choice_json(int index, const GenerationResult& result) = 0;
@@ -117,9 +117,16 @@ class ChatCompletionFormat final : public OpenAiFormat {
   }
 
  protected:
-  void put_text(std::string& out, std::string_view text) override {
-    out += ",\"delta\":{\"content\":";
-    append_json_string(out, text);
+  void put_text(std::string& out, const Output& output) override {
+    out += ",\"delta\":{";
+    if (!output.reasoning.empty()) {
+      out += "\"reasoning_content\":";
+      append_json_string(out, output.reasoning);
+    }
+    if (output.reasoning.empty() || !output.text.empty()) {
+      out += output.reasoning.empty() ? "\"content\":" : ",\"content\":";
+      append_json_string(out, output.text);
+    }
     out += '}';
   }
   void put_nothing(std::string& out) override { out += ",\"delta\":{}"; }
@@ -128,8 +135,10 @@ class ChatCompletionFormat final : public OpenAiFormat {
     out += options_.logprobs ? logprobs_json(output.logprobs).dump() : "null";
   }
   Json choice_json(int index, const GenerationResult& result) override {
+    Json message{{"role", "assistant"}, {"content", result.text}, {"refusal", nullptr}};
+    if (!result.reasoning.empty()) message["reasoning_content"] = result.reasoning;
     return {{"index", index},
-            {"message", {{"role", "assistant"}, {"content", result.text}, {"refusal", nullptr}}},
+            {"message", std::move(message)},
             {"logprobs", options_.logprobs ? logprobs_json(result.logprobs) : Json()}};
   }
 
@@ -165,16 +174,16 @@ class CompletionFormat final : public OpenAiFormat {
     for (size_t i = 0; i < text_offsets_.size(); ++i) {
       if (!options_.echo) break;
       open_chunk(out, static_cast<int>(i));
-      put_text(out, options_.echo_texts[prompt_of(static_cast<int>(i))]);
+      put_text(out, {.text = options_.echo_texts[prompt_of(static_cast<int>(i))]});
       out += ",\"logprobs\":null,\"finish_reason\":null";
       close_chunk(out);
     }
   }
 
  protected:
-  void put_text(std::string& out, std::string_view text) override {
+  void put_text(std::string& out, const Output& output) override {
     out += ",\"text\":";
-    append_json_string(out, text);
+    append_json_string(out, output.text);
   }
   void put_nothing(std::string& out) override { out += ",\"text\":\"\""; }
   void put_logprobs(std::string& out, int choice, const Output& output) override {

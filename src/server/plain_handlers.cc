@@ -101,6 +101,9 @@ Outcome handle_livez(Service&, const Admission&, const HttpRequest&) { return js
 Outcome handle_health(Service& service, const Admission&, const HttpRequest&) {
   if (service.draining()) throw HttpError::try_later(503, "draining", "the server is shutting down", 5);
   const EngineInfo& info = service.engine().info();
+  if (!service.engine().stats().failure.empty()) {
+    throw HttpError::try_later(503, "broken", "the server failed and is being started anew", 5);
+  }
   return json_response({{"status", "ok"},
                         {"version", kVersion},
                         {"model", service.model_names().front()},

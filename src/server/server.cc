@@ -28,7 +28,9 @@ namespace {
 constexpr milliseconds kTick{50};
 // The most that one tick counts for: a process that was stopped for a minute has not waited a minute for anybody.
 constexpr int64_t kMaxTickMs = 200;
-constexpr int64_t kCutMs = 500;  // for error events to leave
+constexpr int64_t kCutMs = 500;       // for error events to leave
+constexpr int64_t kHealthMs = 1000;   // between two looks at the engine
+constexpr int64_t kFailureMs = 5000;  // a broken server tells so for this long before it ends
 constexpr int kNumWorkers = 2;
 constexpr int64_t kMaxRefused = 64;  // connections beyond the limit that are told so
 
@@ -43,6 +45,7 @@ struct Server::State {
   asio::awaitable<void> watch_signals();
   void add_connection(tcp::socket socket);
   void tick(int64_t elapsed_ms);
+  void watch_engine();
   void stop();
   void finish();
 
@@ -54,7 +57,8 @@ struct Server::State {
   asio::steady_timer ticker;
   asio::signal_set signals;
   std::vector<std::weak_ptr<Connection>> connections;
-  int64_t drain_deadline_ms = 0;
+  int64_t drain_deadline_ms = 0, next_look_ms = 0, failed_ms = 0;
+  std::atomic<bool> failed{false};
   bool finished = false;
   int port = 0;
   std::thread thread;
@@ -118,6 +122,7 @@ asio::awaitable<void> Server::State::watch_time() {
 void Server::State::tick(int64_t elapsed_ms) {
   context.now_ms += std::min(elapsed_ms, kMaxTickMs);
   std::erase_if(connections, [](const std::weak_ptr<Connection>& c) { return c.expired(); });
+  watch_engine();
   if (service.draining() && context.now_ms >= drain_deadline_ms) context.cut = true;
   bool idle = context.num_answers == 0;
   for (size_t i = 0; i < connections.size(); ++i) {
@@ -128,6 +133,23 @@ void Server::State::tick(int64_t elapsed_ms) {
   }
   if (!service.draining()) return;
   if (idle || context.now_ms >= drain_deadline_ms + kCutMs) finish();
+}
+
+// An engine that broke down does not come back: the process ends, so that whoever watches over it starts it anew.
+void Server::State::watch_engine() {
+  if (failed) {
+    if (!service.draining() && context.now_ms >= failed_ms + kFailureMs) stop();
+    return;
+  }
+  if (!service.has_engine() || context.now_ms < next_look_ms) return;
+  next_look_ms = context.now_ms + kHealthMs;
+  const std::string failure = service.engine().stats().failure;
+  if (failure.empty()) return;
+  failed = true;
+  failed_ms = context.now_ms;
+  std::string reason = ",\"reason\":";
+  append_json_string(reason, printable_ascii(failure, 256));
+  write_log(LogLevel::warn, "the engine failed; the server ends", reason);
 }
 
 void Server::State::stop() {
@@ -197,6 +219,8 @@ void Server::set_engine(std::unique_ptr<Engine> engine) { state_->service.set_en
 void Server::stop() {
   asio::post(state_->io, [state = state_.get()] { state->stop(); });
 }
+
+bool Server::failed() const { return state_->failed; }
 
 bool Server::stopping() const { return state_->service.draining(); }
 

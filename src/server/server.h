@@ -39,6 +39,8 @@ class Server {
   // Drain: running requests end, queued and new ones get 503. A second time: running ones end with an error event.
   void stop();
   bool stopping() const;
+  // It stops, or has stopped, because the engine broke down.
+  bool failed() const;
   // Returns when all is drained and every connection closed.
   void wait();
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr Route kRoutes[] = {
     {"GET", "/livez", "200 while the process can answer", handle_livez, true},
-    {"GET", "/readyz", "200 when requests are served; 503 while loading or draining", handle_health, true},
+    {"GET", "/readyz", "200 when requests are served; 503 while loading, draining or broken", handle_health, true},
     {"GET", "/health", "The same as /readyz", handle_health, true},
     {"GET", "/metrics", "Counts and histograms for Prometheus", handle_metrics},
     {"GET", "/openapi.json", "This description", handle_openapi},

@@ -139,6 +139,17 @@ TEST_F(DiskArchiveTest, StaysBelowItsCapAndKeepsWhatOthersStandOn) {
   EXPECT_FALSE(archive->find(digests[2], std::vector<int32_t>{3, 3})) << "the end of the chain went first";
 }
 
+TEST_F(DiskArchiveTest, AFileThatCannotFitDrivesNothingOut) {
+  const uint64_t file = page_file_size(2, kPageBytes);
+  const auto archive = open(file);
+  const std::vector<PageDigest> digests = store_chain(*archive, 1);
+  archive->store(digests[0], std::vector<int32_t>(3, 9), 1);  // larger by a token
+  archive->flush();
+  EXPECT_TRUE(archive->find(digests[0], std::vector<int32_t>{1, 1}));
+  EXPECT_EQ(archive->stats().bytes, file);
+  EXPECT_EQ(archive->stats().write_errors, 0u);
+}
+
 TEST_F(DiskArchiveTest, FailingDiskIsCountedAndHarmsNothing) {
   const auto archive = open();
   const std::vector<PageDigest> digests = store_chain(*archive, 1);

@@ -212,7 +212,7 @@ TEST_F(SchedulerTest, ATimeLimitShrinksTheChunks) {
     scheduler_->complete(planned, 0.001 * static_cast<double>(planned.load.tokens));
     if (i < 6) continue;  // first it must learn
     EXPECT_GE(planned.load.tokens, std::min<int64_t>(64, 2000 - planned.ranges[0].first_position));
-    EXPECT_LE(planned.load.tokens, 112);
+    EXPECT_LE(planned.load.tokens, 144) << "a third more than the limit, since nobody writes";
     if (planned.ranges[0].is_last) return;
   }
   FAIL() << "2000 tokens should take some 20 steps";
@@ -232,6 +232,21 @@ TEST_F(SchedulerTest, ALaterTurnReadsOnlyWhatIsNew) {
   EXPECT_EQ(scheduler_->sequence(2).first_num_cached, 16);
   run_until_idle();
   expect_idle();
+}
+
+TEST_F(SchedulerTest, WhoWaitsForAPlaceDoesNotRenewWhatTheCacheHolds) {
+  start(100, {.max_sequences = 1});
+  add(1, prompt(0, 20));
+  run_until_idle();
+  add(2, prompt(500, 20));
+  run_until_idle();
+  add(3, prompt(900, 20));
+  step();
+  add(4, prompt(0, 24));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ids(step()), std::vector<SequenceId>{3});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(cache_->evict());
+  EXPECT_LT(cache_->match({}, prompt(0, 20)).pages.size(), 5u);
+  EXPECT_EQ(cache_->match({}, prompt(500, 20)).pages.size(), 5u) << "used later than the other";
 }
 
 TEST_F(SchedulerTest, WhatMemoryHasLostTheArchiveGivesBack) {

@@ -63,6 +63,24 @@ TEST_F(ApiTest, StreamsByTheGrammarOfEvents) {
   }
 }
 
+TEST_F(ApiTest, TellsThoughtsApart) {
+  start({.thoughts = "Hm."});
+  const Json message = post("/v1/chat/completions", kChat).json()["choices"][0]["message"];
+  EXPECT_EQ(message["reasoning_content"], "Hm.");
+  EXPECT_EQ(message["content"], "Hello, wörld");
+  std::string thoughts, text;
+  for (const std::string& event : post("/v1/chat/completions", kStreamedChat).events()) {
+    if (event == "[DONE]") break;
+    const Json delta = Json::parse(event)["choices"][0]["delta"];
+    EXPECT_FALSE(!thoughts.empty() && delta.contains("reasoning_content")) << "they came in one piece";
+    thoughts += delta.value("reasoning_content", "");
+    text += delta.value("content", "");
+  }
+  EXPECT_EQ(thoughts, "Hm.");
+  EXPECT_EQ(text, "Hello, wörld");
+  EXPECT_FALSE(post("/v1/completions", R"({"prompt":"a"})").json()["choices"][0].contains("reasoning_content"));
+}
+
 TEST_F(ApiTest, RefusesBodiesThatAreNoObjects) {
   start();
   for (const char* path : {"/v1/chat/completions", "/v1/completions", "/chat", "/tokenize", "/detokenize"}) {
@@ -342,6 +360,19 @@ TEST_F(ApiTest, SaysThatItIsLoading) {
   EXPECT_EQ(post("/v1/chat/completions", kChat).code(), "loading");
 }
 
+TEST_F(ApiTest, SaysThatItIsBrokenAndEnds) {
+  start();
+  EXPECT_EQ(get("/readyz").status, 200);
+  engine_->has_failed = true;
+  const Reply reply = get("/readyz");
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_EQ(reply.code(), "broken");
+  EXPECT_NE(reply.header("Retry-After"), "");
+  EXPECT_EQ(get("/livez").status, 200);
+  server_->wait();
+  EXPECT_TRUE(server_->failed());
+}
+
 TEST_F(ApiTest, KeepsPagesOfOthersAway) {
   start();
   EXPECT_EQ(ask("GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n").code(), "forbidden_origin");
@@ -402,7 +433,8 @@ TEST_F(ApiTest, MetricsHaveTheirNames) {
        {"requests_running", "requests_waiting", "kv_pages_total", "kv_pages_used", "kv_pages_cached", "kv_page_size",
         "requests_cancelled_total", "streams_stalled_total", "time_to_first_token_seconds_count",
         "time_per_output_token_seconds_bucket", "prompt_tokens_total", "generation_tokens_total", "prefix_cache_hits",
-        "prefix_cache_queries"}) {
+        "prefix_cache_queries", "prefix_cache_disk_bytes", "prefix_cache_write_errors_total",
+        "prefix_cache_rejected_total{reason=\"payload\"}"}) {
     EXPECT_NE(reply.body.find(std::string("\nqwin_") + name), std::string::npos) << name;
   }
 }

@@ -47,6 +47,17 @@ TEST_F(ChatTest, StreamsByDefaultAndKeepsTheConversation) {
   EXPECT_EQ(get("/chat/sessions/" + id).json()["messages"][3]["content"], "Hello, wörld");
 }
 
+TEST_F(ChatTest, KeepsThoughtsAsTemplatesKnowThem) {
+  start({.thoughts = "Hm."});
+  const Json answer = post("/chat", R"({"prompt":"Hi","stream":false})").json();
+  EXPECT_EQ(answer["response"], "Hello, wörld");
+  EXPECT_EQ(answer["reasoning"], "Hm.");
+  const std::string id = answer["session"];
+  const std::string first = post("/chat", Json{{"prompt", "More"}, {"session", id}}.dump()).events()[1];
+  EXPECT_EQ(Json::parse(first), (Json{{"text", "Hel"}, {"reasoning", "Hm."}}));
+  EXPECT_EQ(Json::parse(engine_->last_chat())[1]["content"], "<think>\nHm.\n</think>\n\nHello, wörld");
+}
+
 TEST_F(ChatTest, AnswersTheShortForm) {
   start();
   const Reply reply = ask("POST /chat?prompt=Hi%20there HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");

@@ -23,7 +23,8 @@ class FakeEngine final : public Engine {
  public:
   struct Script {
     std::vector<std::string> pieces = {"Hel", "lo, ", "wörld"};
-    bool endless = false;  // the last piece again and again
+    std::string thoughts = {};  // before the first piece, where they are asked for
+    bool endless = false;       // the last piece again and again
     std::chrono::milliseconds step{1};
     int max_running = 4, max_waiting = 8;
     int64_t context_length = 4096;
@@ -73,6 +74,7 @@ class FakeEngine final : public Engine {
     for (const auto& [id, entry] : entries_) ++(entry.running ? stats.requests_running : stats.requests_waiting);
     stats.requests_cancelled = static_cast<uint64_t>(num_cancelled_.load());
     stats.waiting_seconds = waiting_seconds;
+    if (has_failed) stats.failure = "out of memory";
     return stats;
   }
   SamplingParams default_sampling() const override { return {.temperature = 0.5f}; }
@@ -143,6 +145,7 @@ class FakeEngine final : public Engine {
 
   std::string last_chat() const { return last_chat_; }
   std::atomic<double> waiting_seconds{0};
+  std::atomic<bool> has_failed{false};
   ErrorCode queue_full_code = ErrorCode::queue_full;
 
  private:
@@ -178,6 +181,7 @@ class FakeEngine final : public Engine {
                   .token_ids = {static_cast<int32_t>(piece[0] & 127)}};
     const bool logprobs = entry.request.sampling.logprobs >= 0;
     if (logprobs) output.logprobs = {logprob_of(output.token_ids[0])};
+    if (entry.position == 1 && entry.request.splits_reasoning) output.reasoning = result.reasoning = script_.thoughts;
     result.text += piece;
     result.token_ids.push_back(output.token_ids[0]);
     if (logprobs) result.logprobs.push_back(output.logprobs[0]);

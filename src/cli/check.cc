@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwin check`: everything that can be known about a model's files without running it. The order is structure, config
 // and shapes, tokenizer, template, and last the values, which take as long as the disk needs.
-#include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -14,6 +12,7 @@
 
 #include "chat/chat_template.h"
 #include "cli/cli.h"
+#include "cli/lost_pages.h"
 #include "cli/progress_bar.h"
 #include "core/printable.h"
 #include "hub/files.h"
@@ -41,19 +40,6 @@ struct CheckedModel {
   uint32_t num_tokens = 0;
   bool has_template = false;
 };
-
-// Only a file that another program shortens while its header is read gets here; the values are not read by mapping.
-extern "C" void report_lost_pages(int) {
-  static constexpr char kMessage[] = "error: io: the file became shorter while it was being read\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
-  _exit(2);
-}
-
-void catch_lost_pages() {
-  struct sigaction action = {};
-  action.sa_handler = report_lost_pages;
-  sigaction(SIGBUS, &action, nullptr);
-}
 
 void check_digest(const CheckOptions& options) {
   std::string expected = options.sha256;
@@ -168,7 +154,7 @@ void print_warnings(const std::vector<std::string>& warnings) {
 }
 
 void check(const CheckOptions& options) {
-  catch_lost_pages();
+  catch_lost_pages(2);
   try {
     const CheckedModel model = check_model(options);
     options.json ? print_json(model) : print_text(model);

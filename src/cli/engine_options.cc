@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cli/lost_pages.h"
 #include "cli/progress_bar.h"
 #include "hub/model_store.h"
 
@@ -81,6 +82,7 @@ std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions e
   engine_options.window = options.window;
   engine_options.num_sink_tokens = options.num_sink_tokens;
   engine_options.kv_type = parse_kv_type(options.kv_type);
+  catch_lost_pages(1);
   ProgressBar bar("loading");
   auto engine = Engine::load(resolve_model(options.model), engine_options, [&](uint64_t done, uint64_t total) {
     if (stop && stop()) throw Error(ErrorCode::cancelled, "stopped while the model was loading");

@@ -34,8 +34,7 @@ int read(std::string_view bytes, size_t piece, const Limits& limits, std::string
   return 1;
 }
 
-void read_as(std::span<const qwin::server::GenerationField> fields, const qwin::server::Json& body,
-             const Limits& limits) {
+void read_as(std::span<const qwin::server::GenerationField> fields, const qwin::Json& body, const Limits& limits) {
   qwin::server::GenerationRequest request(limits);
   try {
     qwin::server::read_fields(body, fields, request);
@@ -61,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int again = read(bytes, data[0] % 64 + size_t{1}, limits, pieces);
   if ((status == 0) != (again == 0) || whole != pieces) std::abort();
   try {
-    const qwin::server::Json body = qwin::server::parse_body(status == 0 ? whole : bytes, limits.json_depth);
+    const qwin::Json body = qwin::server::parse_body(status == 0 ? whole : bytes, limits.json_depth);
     read_as(qwin::server::chat_completion_fields(), body, limits);
     read_as(qwin::server::completion_fields(), body, limits);
     read_as(qwin::server::chat_session_fields(), body, limits);

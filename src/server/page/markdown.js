@@ -98,12 +98,17 @@ function split(lines) {
   return blocks;
 }
 
+// What may be wider than the page is scrolled by keys, too.
+function scrolling(node) {
+  node.tabIndex = 0;
+  return node;
+}
+
 function codeBlock(lines) {
   const open = fence.exec(lines[0]);
   const closed = lines.length > 1 && /^\s*[`~]{3,}\s*$/.test(lines.at(-1));
   const code = lines.slice(1, closed ? -1 : undefined).join("\n");
-  const pre = element("pre", "", element("code", "", highlight(code, open[2].toLowerCase())));
-  pre.tabIndex = 0;
+  const pre = scrolling(element("pre", "", element("code", "", highlight(code, open[2].toLowerCase()))));
   return element("div", "code", element("div", "code-head", element("span", "", open[2]), copyButton(() => code)), pre);
 }
 
@@ -135,15 +140,15 @@ function table(lines) {
   const row = (line, name) => element("tr", "", ...cells(line).map((cell) => element(name, "", ...inline(cell))));
   const isTable = lines.length > 1 && /^[\s|:-]+$/.test(lines[1]) && lines[1].includes("-");
   if (!isTable) return element("p", "", ...inline(lines.join("\n")));
-  return element("table", "", element("thead", "", row(lines[0], "th")),
-    element("tbody", "", ...lines.slice(2).map((line) => row(line, "td"))));
+  return scrolling(element("table", "", element("thead", "", row(lines[0], "th")),
+    element("tbody", "", ...lines.slice(2).map((line) => row(line, "td")))));
 }
 
 function render(lines, depth = 0) {
   if (fence.test(lines[0])) return codeBlock(lines);
   if (mathBegin.test(lines[0])) {
     const source = lines.join("\n").trim();
-    return element("p", "", renderMath(source.slice(2).replace(/(\$\$|\\\])\s*$/, ""), true));
+    return scrolling(element("div", "formula", renderMath(source.slice(2).replace(/(\$\$|\\\])\s*$/, ""), true)));
   }
   const title = heading.exec(lines[0]);
   if (title) return element("h" + Math.min(6, title[1].length + 1), "", ...inline(title[2]));

@@ -34,8 +34,8 @@ LimitMeter::LimitMeter(CpuIsa isa, int num_threads, std::vector<int> cores)
   }
   memory_ = Buffer(buffer_bytes());
   // Pages that were never written are all the same page of zeros.
-  team_.for_each(memory_.size(), kPiece, [&](size_t begin, size_t end, int member) {
-    std::memset(memory_.data() + begin, member + 1, end - begin);
+  team_.for_each(memory_.size() / kPiece, 1, [&](size_t begin, size_t end, int member) {
+    std::memset(memory_.data() + begin * kPiece, member + 1, (end - begin) * kPiece);
   });
 }
 
@@ -77,8 +77,9 @@ double LimitMeter::read_gb_s() {
   for (int i = 0; i < kTries * kNumReadSweeps; ++i) {
     const ReadSweepFn read = kernels_.read[i % kNumReadSweeps];
     const Clock::time_point start = Clock::now();
-    team_.for_each(memory_.size(), kPiece,
-                   [&](size_t begin, size_t end, int) { read(memory_.data() + begin, end - begin); });
+    team_.for_each(memory_.size() / kPiece, 1, [&](size_t begin, size_t end, int) {
+      read(memory_.data() + begin * kPiece, (end - begin) * kPiece);
+    });
     best = std::max(best, static_cast<double>(memory_.size()) / seconds_since(start));
   }
   return best * 1e-9;

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -72,38 +74,33 @@ void ThreadTeam::start(Entry entry, void* context) {
   }
 }
 
-bool ThreadTeam::Stretch::take_first(size_t& piece) {
-  uint64_t old = left.load(std::memory_order_relaxed);
+// Up to `grain`, and no more than half of what is left: the first or the last of it.
+bool ThreadTeam::Stretch::take(size_t grain, bool first, Piece& piece) {
+  uint64_t old = left.load(std::memory_order_relaxed), now;
   do {
-    piece = static_cast<uint32_t>(old);
-    if (piece >= old >> 32) return false;
-  } while (!left.compare_exchange_weak(old, old + 1, std::memory_order_relaxed));
+    const uint64_t begin = static_cast<uint32_t>(old), end = old >> 32;
+    if (begin >= end) return false;
+    const uint64_t size = std::min<uint64_t>(grain, (end - begin + 1) / 2);
+    piece = first ? Piece{begin, begin + size} : Piece{end - size, end};
+    now = first ? piece.end | end << 32 : begin | piece.begin << 32;
+  } while (!left.compare_exchange_weak(old, now, std::memory_order_relaxed));
   return true;
 }
 
-bool ThreadTeam::Stretch::take_last(size_t& piece) {
-  uint64_t old = left.load(std::memory_order_relaxed);
-  do {
-    if (static_cast<uint32_t>(old) >= old >> 32) return false;
-    piece = (old >> 32) - 1;
-  } while (!left.compare_exchange_weak(old, old - (uint64_t{1} << 32), std::memory_order_relaxed));
-  return true;
-}
-
-void ThreadTeam::share(size_t pieces) {
-  QWIN_CHECK(pieces <= UINT32_MAX);
+void ThreadTeam::share(size_t count) {
+  QWIN_CHECK(count <= UINT32_MAX);
   const auto members = static_cast<size_t>(num_threads_);
   for (size_t i = 0; i < members; ++i) {
-    const uint64_t begin = pieces * i / members, end = pieces * (i + 1) / members;
+    const uint64_t begin = count * i / members, end = count * (i + 1) / members;
     stretches_[i].left.store(begin | end << 32, std::memory_order_relaxed);
   }
 }
 
-bool ThreadTeam::take(int member, size_t& piece) {
+bool ThreadTeam::take(int member, size_t grain, Piece& piece) {
   const auto own = static_cast<size_t>(member), members = stretches_.size();
-  if (stretches_[own].take_first(piece)) return true;
+  if (stretches_[own].take(grain, true, piece)) return true;
   for (size_t i = 1; i < members; ++i) {
-    if (stretches_[(own + i) % members].take_last(piece)) return true;
+    if (stretches_[(own + i) % members].take(grain, false, piece)) return true;
   }
   return false;
 }

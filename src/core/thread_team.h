@@ -33,22 +33,20 @@ class ThreadTeam {
           const_cast<std::remove_const_t<Body>*>(&body));
   }
 
-  // Splits [0, count) into pieces of `grain` and runs body(begin, end, member) on each. A member has a stretch of
-  // pieces of its own, which it takes in order, so that it reads memory in long streams (turns of 64 KiB cost a third
-  // of the bandwidth); one that is done takes pieces from the end of the others'. Which member runs a piece is not
-  // fixed, so a piece's result must not depend on it. Requires: at most 2^32 - 1 pieces.
+  // Splits [0, count) into pieces of at most `grain` and runs body(begin, end, member) on each. A member has a stretch
+  // of its own, which it takes in order, so that it reads memory in long streams (turns of 64 KiB cost a third of the
+  // bandwidth); one that is done takes pieces from the end of the others'. Pieces grow smaller towards the end of a
+  // stretch, so that members end together. Which member runs a piece is not fixed, nor where pieces begin: results must
+  // not depend on it. Requires: count < 2^32.
   template <typename F>
   void for_each(size_t count, size_t grain, F&& body) {
     if (num_threads_ == 1 || count <= grain) {
       if (count > 0) body(size_t{0}, count, 0);
       return;
     }
-    share((count + grain - 1) / grain);
+    share(count);
     run([&](int member) {
-      for (size_t piece; take(member, piece);) {
-        const size_t begin = piece * grain;
-        body(begin, begin + grain < count ? begin + grain : count, member);
-      }
+      for (Piece piece; take(member, grain, piece);) body(piece.begin, piece.end, member);
     });
   }
 
@@ -56,15 +54,17 @@ class ThreadTeam {
   using Entry = void (*)(void* context, int member);
   void start(Entry entry, void* context);
   void work(int member, int core);
-  void share(size_t pieces);
-  bool take(int member, size_t& piece);
 
-  // Pieces [begin, end) that are left of a member's stretch, as begin | end << 32.
+  struct Piece {
+    size_t begin, end;
+  };
+  // What is left of a member's stretch, begin | end << 32.
   struct alignas(64) Stretch {
     std::atomic<uint64_t> left{0};
-    bool take_first(size_t& piece);
-    bool take_last(size_t& piece);
+    bool take(size_t grain, bool first, Piece& piece);
   };
+  void share(size_t count);
+  bool take(int member, size_t grain, Piece& piece);
 
   const int num_threads_;
   Entry entry_ = nullptr;

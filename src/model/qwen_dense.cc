@@ -49,7 +49,7 @@ Activations carve(Carver& carver, const ModelConfig& c, size_t tokens, size_t lo
       .cos = carver.take(tokens, c.head_dim / 2),
       .sin = carver.take(tokens, c.head_dim / 2),
       .last_hidden = carver.take(logit_rows, c.hidden_size),
-      .logits = carver.take(2 * logit_rows, c.vocab_size),
+      .logits = carver.take(logit_rows, c.vocab_size),
   };
 }
 
@@ -78,7 +78,8 @@ QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& conte
       memory_(activation_floats(config_, max_tokens, max_logit_rows) * sizeof(float)),
       input_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_)),
       down_input_(max_tokens, config_.intermediate_size),
-      scratch_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_), kMaxLinearParts) {
+      scratch_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_), kMaxLinearParts),
+      head_(max_logit_rows, config_.vocab_size) {
   Carver carver(memory_.as<float>());
   const Activations a = carve(carver, config_, max_tokens, max_logit_rows);
   hidden_states_ = a.hidden_states, normed_ = a.normed, q_ = a.q, k_ = a.k, v_ = a.v, attention_out_ = a.attention_out;
@@ -158,9 +159,7 @@ Matrix QwenDense::hidden_states(std::span<const int32_t> rows) {
 
 Matrix QwenDense::logits(std::span<const int32_t> rows) {
   const Matrix hidden = hidden_states(rows);
-  // The head's input in 8 bits alone would cause a third of the whole model's divergence.
-  const LinearPart head[] = {{.weight = &weights_.lm_head, .out = logits_.first_rows(rows.size())}};
-  linear_with_remainder(context_, input_, scratch_, hidden, head);
+  head_.run(context_, input_, scratch_, hidden, weights_.lm_head, logits_.first_rows(rows.size()));
   return logits_.first_rows(rows.size());
 }
 

@@ -12,6 +12,7 @@
 #include "model/weights.h"
 #include "ops/attention.h"
 #include "ops/linear.h"
+#include "ops/output_head.h"
 
 namespace qwin {
 
@@ -60,9 +61,10 @@ class QwenDense {
   Matrix gate_, up_;      // [num_tokens, intermediate_size] for float32 work
   Matrix cos_, sin_;      // [num_tokens, head_dim / 2]
   Matrix last_hidden_;    // [max_logit_rows, hidden_size]
-  Matrix logits_;         // [2 * max_logit_rows, vocab_size], with rows for remainders
+  Matrix logits_;         // [max_logit_rows, vocab_size]
   LinearInput input_, down_input_;
   LinearScratch scratch_;
+  OutputHead head_;
 };
 
 // Bytes the constructor allocates besides the weights.

@@ -71,7 +71,7 @@ class LinearScratch {
   std::vector<Buffer> zero_sums_, min_sums_;  // [max_parts], [num_spans, token_stride, groups]
 };
 
-// All parts share the input: q, k and v; or any single one.
+// All parts share the input: q, k and v; or any single one. The tokens are the first out.rows of the input.
 void linear(OpsContext& context, const LinearInput& input, LinearScratch& scratch, std::span<const LinearPart> parts);
 
 // linear() without residuals for x [num_tokens, columns], with the remainder of its quantization: twice the dot

@@ -26,7 +26,7 @@ struct RunnerOptions {
 };
 
 inline constexpr size_t kMaxBatchTokens = 256;
-inline constexpr size_t kMaxLogitRows = 16;
+inline constexpr size_t kMaxLogitRows = 32;
 
 class Runner {
  public:

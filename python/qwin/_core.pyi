@@ -29,8 +29,6 @@ class Engine:
         self,
         prompt: list[int],
         sampling: dict[str, Any],
-        window: int | None,
-        prompt_logprobs: bool,
         rest: dict[str, Any],
     ) -> Stream: ...
     def hidden_states(self, token_ids: list[int]) -> Any: ...

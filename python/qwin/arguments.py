@@ -19,15 +19,33 @@ _DEFAULT_WINDOW = 1024
 
 def as_list(prompt: Any) -> tuple[list[Prompt], bool]:
     """The prompts, and whether a list of them was given rather than one text, chat or list of token ids."""
+    prompt = plain_prompt(prompt)
     if isinstance(prompt, str):
         return [prompt], False
-    if not isinstance(prompt, Sequence):
+    if prompt and (is_token(prompt[0]) or isinstance(prompt[0], Mapping)):
+        return [prompt], False
+    return list(prompt), True
+
+
+def plain_prompt(prompt: Any) -> Any:
+    """A text or a sequence; arrays of NumPy and torch become lists."""
+    if hasattr(prompt, "tolist"):
+        prompt = prompt.tolist()
+    if not isinstance(prompt, Sequence) or isinstance(prompt, (bytes, bytearray)):
         raise InvalidArgumentError(
             f"a prompt is a text, a list of messages or a list of token ids, not {type(prompt).__name__}"
         )
-    if prompt and isinstance(prompt[0], (int, Mapping)):
-        return [prompt], False
-    return list(prompt), True
+    return prompt
+
+
+def is_token(value: Any) -> bool:
+    """Integers, NumPy's too."""
+    return hasattr(value, "__index__")
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was left at None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def sampling_for(max_length: int | None, sampling: dict[str, Any]) -> SamplingParams:
@@ -62,6 +80,6 @@ def check_bits(quantize_bits: int | None) -> None:
 
 
 def at_least(name: str, value: float, low: float) -> Any:
-    if value < low:
+    if not value >= low:  # not-a-number neither
         raise InvalidArgumentError(f"{name} must be at least {low}, not {value}")
     return value

@@ -15,9 +15,7 @@ from qwin.outputs import Result, result_from_core
 class Request(NamedTuple):
     prompt: list[int]
     sampling: dict[str, Any]
-    window: int | None = None
-    prompt_logprobs: bool = False
-    rest: dict[str, Any] | None = None
+    rest: dict[str, Any]  # window, prompt_logprobs, client, priority, cache_salt, timeout_seconds
 
 
 def run_all(core: _core.Engine, requests: Iterable[Request]) -> list[Result]:
@@ -41,7 +39,7 @@ def run_all(core: _core.Engine, requests: Iterable[Request]) -> list[Result]:
 def _submit(core: _core.Engine, request: Request, may_wait: bool) -> _core.Stream | None:
     """None when the queue is full and one of the caller's own requests will make room."""
     try:
-        return core.submit(*request[:4], request.rest or {})
+        return core.submit(*request)
     except QueueFullError:
         if may_wait:
             return None

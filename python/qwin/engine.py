@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
-from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, check_bits, sampling_for, window_for
+from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, check_bits, given, is_token, plain_prompt, sampling_for, window_for
 from qwin.batch import Request, run_all
 from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
@@ -136,9 +136,16 @@ class Engine:
         """
         prompts, is_list = as_list(prompt)
         params = sampling_for(max_length, sampling)
-        rest = {"client": client, "priority": priority, "cache_salt": cache_salt, "timeout_seconds": timeout or 0.0}
+        rest = {
+            "window": window_size,
+            "prompt_logprobs": prompt_logprobs,
+            "client": client,
+            "priority": priority,
+            "cache_salt": cache_salt,
+            "timeout_seconds": timeout,
+        }
         ids = [self._prompt_ids(p, raw, system, tools) for p in prompts]
-        requests = [Request(one, params.to_core(), window_size, prompt_logprobs, rest) for one in ids]
+        requests = [Request(one, params.to_core(), given(rest)) for one in ids]
         results = run_all(self._core, requests)
         answers: list[Any] = results if with_details else [result.text for result in results]
         return answers if is_list else answers[0]
@@ -165,8 +172,8 @@ class Engine:
             sampling["temperature"] = temperature
         params = sampling_for(max_length, sampling)
         ids = self._prompt_ids(prompt, raw, system, tools)
-        rest = {"client": client, "priority": priority, "cache_salt": cache_salt}
-        stream = self._core.submit(ids, params.to_core(), window_size, False, rest)
+        rest = {"window": window_size, "client": client, "priority": priority, "cache_salt": cache_salt}
+        stream = self._core.submit(ids, params.to_core(), given(rest))
         return TextStream(stream, ids, at_least("stream_interval", stream_interval, 0))
 
     @overload
@@ -268,17 +275,17 @@ class Engine:
         return f"<qwin.Engine {info['model_name']}, {info['bits_per_weight']:.2f} bits a weight, {info['isa']}>"
 
     def _prompt_ids(
-        self, prompt: Prompt, raw: bool, system: str | None, tools: Sequence[Mapping[str, Any]] | None
+        self, prompt: Any, raw: bool, system: str | None, tools: Sequence[Mapping[str, Any]] | None
     ) -> list[int]:
-        if isinstance(prompt, str):
-            if raw:
-                return self._core.tokenize_prompt(prompt)
-            prompt = [{"role": "user", "content": prompt}]
-        if not prompt:
+        prompt = plain_prompt(prompt)
+        is_text = isinstance(prompt, str)
+        if not is_text and not prompt:
             raise InvalidArgumentError("the prompt is empty")
-        if isinstance(prompt[0], int):
-            return [int(token) for token in prompt]  # type: ignore[arg-type]
-        messages: list[Message] = list(prompt)  # type: ignore[arg-type]
+        if (is_text and raw) or (not is_text and is_token(prompt[0])):
+            if system is not None or tools is not None:
+                raise InvalidArgumentError("system and tools are for chats, not for raw texts and token ids")
+            return self._core.tokenize_prompt(prompt) if is_text else list(prompt)
+        messages: list[Message] = [{"role": "user", "content": prompt}] if is_text else list(prompt)
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         return self.apply_chat_template(messages, tools)

@@ -76,7 +76,7 @@ class LLM:
         if len(sampling) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts and {len(sampling)} sampling_params")
         ids = [self.engine._prompt_ids(prompt, raw, None, None) for prompt in prompts]
-        requests = [Request(one, params.to_core(i)) for one, params in zip(ids, sampling) for i in range(params.n)]
+        requests = [Request(one, params.to_core(i), {}) for one, params in zip(ids, sampling) for i in range(params.n)]
         answers = iter(run_all(self.engine._core, requests))
         outputs = []
         for prompt, one, params in zip(prompts, ids, sampling):

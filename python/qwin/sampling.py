@@ -45,8 +45,10 @@ class SamplingParams:
     logit_bias: Mapping[int, float] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.n <= 8:
-            raise InvalidArgumentError(f"n must be 1 … 8, not {self.n}")
+        if not isinstance(self.n, int) or not 1 <= self.n <= 8:
+            raise InvalidArgumentError(f"n must be 1 … 8, not {self.n!r}")
+        if self.logit_bias is not None and not isinstance(self.logit_bias, Mapping):
+            raise InvalidArgumentError(f"logit_bias must map token ids to numbers, not {self.logit_bias!r}")
 
     def to_core(self, answer: int = 0) -> dict[str, Any]:
         """The values that were set, as the extension takes them; `answer` counts from 0 to n - 1."""
@@ -59,7 +61,7 @@ class SamplingParams:
         if self.stop_token_ids is not None:
             core["stop_token_ids"] = list(self.stop_token_ids)
         if self.logit_bias is not None:
-            core["logit_bias"] = [(int(token), float(bias)) for token, bias in self.logit_bias.items()]
+            core["logit_bias"] = list(self.logit_bias.items())
         if self.n > 1:
             core["seed"] = (self.seed or 0) + answer
         return core

@@ -3,7 +3,6 @@
 #include "qwin/engine.h"
 
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -50,13 +49,15 @@ void construct_from_memory(EngineHandle* self, const std::string& directory,
   new (self) EngineHandle(Engine::load(directory, tensors, parsed));
 }
 
-std::shared_ptr<Stream> submit(const EngineHandle& handle, std::vector<int32_t> prompt, const nb::dict& sampling,
-                               std::optional<int64_t> window, bool prompt_logprobs, const nb::dict& rest) {
+using TokenIds = std::vector<int32_t>;
+
+std::shared_ptr<Stream> submit(const EngineHandle& handle, nb::handle prompt, const nb::dict& sampling,
+                               const nb::dict& rest) {
   const std::shared_ptr<Engine> engine = handle.engine();
-  Request request{.prompt = std::move(prompt),
-                  .sampling = sampling_params(engine->default_sampling(), sampling),
-                  .window = window,
-                  .prompt_logprobs = prompt_logprobs};
+  Request request{.prompt = cast_argument<TokenIds>("the prompt", prompt),
+                  .sampling = sampling_params(engine->default_sampling(), sampling)};
+  if (rest.contains("window")) request.window = cast_argument<int64_t>("window_size", rest["window"]);
+  take(rest, "prompt_logprobs", request.prompt_logprobs);
   take(rest, "client", request.client);
   take(rest, "priority", request.priority);
   take(rest, "cache_salt", request.cache_salt);
@@ -81,21 +82,31 @@ nb::object rows_array(size_t num_rows, size_t columns,
   return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<2>>(data, {num_rows, columns}, owner));
 }
 
-nb::object prompt_logits(const EngineHandle& handle, const std::vector<int32_t>& token_ids) {
+nb::object prompt_logits(const EngineHandle& handle, nb::handle prompt) {
   const std::shared_ptr<Engine> engine = handle.engine();
+  const auto token_ids = cast_argument<TokenIds>("token_ids", prompt);
   return rows_array(token_ids.size(), engine->info().vocab_size,
                     [&](const OnLogits& on_logits) { engine->prompt_logits(token_ids, on_logits); });
 }
 
-nb::object hidden_states(const EngineHandle& handle, const std::vector<int32_t>& token_ids) {
+nb::object hidden_states(const EngineHandle& handle, nb::handle prompt) {
   const std::shared_ptr<Engine> engine = handle.engine();
+  const auto token_ids = cast_argument<TokenIds>("token_ids", prompt);
   return rows_array(token_ids.size(), engine->info().hidden_size, [&](const OnHiddenStates& on_hidden_states) {
     engine->hidden_states(token_ids, on_hidden_states);
   });
 }
 
-nb::object detokenize(const EngineHandle& handle, const std::vector<int32_t>& token_ids) {
-  const std::string text = handle.engine()->detokenize(token_ids);
+nb::object detokenize(const EngineHandle& handle, nb::handle ids) {
+  const std::shared_ptr<Engine> engine = handle.engine();
+  const auto token_ids = cast_argument<TokenIds>("token_ids", ids);
+  const auto vocab_size = static_cast<int32_t>(engine->info().vocab_size);
+  for (const int32_t id : token_ids) {
+    if (id >= 0 && id < vocab_size) continue;
+    throw Error(ErrorCode::invalid_argument,
+                "token id " + std::to_string(id) + " is outside the vocabulary, 0 … " + std::to_string(vocab_size - 1));
+  }
+  const std::string text = engine->detokenize(token_ids);
   return nb::steal<nb::str>(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
 
@@ -110,8 +121,7 @@ void bind_engine(nb::module_& module) {
       .def_prop_ro("closed", &Handle::is_closed)
       .def("info", [](const Handle& self) { return to_dict(self.engine()->info()); })
       .def("stats", [](const Handle& self) { return to_dict(self.engine()->stats()); })
-      .def("submit", &submit, nb::arg("prompt"), nb::arg("sampling"), nb::arg("window").none(),
-           nb::arg("prompt_logprobs"), nb::arg("rest"))
+      .def("submit", &submit, nb::arg("prompt"), nb::arg("sampling"), nb::arg("rest"))
       .def("prompt_logits", &prompt_logits, nb::arg("token_ids"))
       .def("hidden_states", &hidden_states, nb::arg("token_ids"))
       .def("tokenize", [](const Handle& self, const std::string& text,

@@ -33,7 +33,7 @@ SamplingParams sampling_params(SamplingParams params, const nb::dict& values) {
   take(values, "stop_token_ids", params.stop_token_ids);
   take(values, "ignore_eos", params.ignore_eos);
   take(values, "logprobs", params.logprobs);
-  if (values.contains("seed")) params.seed = nb::cast<uint64_t>(values["seed"]);
+  if (values.contains("seed")) params.seed = cast_argument<uint64_t>("seed", values["seed"]);
   return params;
 }
 

@@ -10,7 +10,11 @@
 #include <immintrin.h>
 #endif
 
+#include <string>
+#include <system_error>
+
 #include "core/check.h"
+#include "qwin/error.h"
 
 namespace qwin {
 
@@ -48,13 +52,22 @@ void pin_to(int core) {
 ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cores)
     : num_threads_(num_threads < 1 ? 1 : num_threads), stretches_(static_cast<size_t>(num_threads_)) {
   const bool pinned = !cores.empty() && static_cast<size_t>(num_threads_) >= cores.size();
-  for (int member = 1; member < num_threads_; ++member) {
-    const int core = !pinned ? -1 : cores[static_cast<size_t>(member) % cores.size()];
-    workers_.emplace_back([this, member, core] { work(member, core); });
+  try {
+    for (int member = 1; member < num_threads_; ++member) {
+      const int core = !pinned ? -1 : cores[static_cast<size_t>(member) % cores.size()];
+      workers_.emplace_back([this, member, core] { work(member, core); });
+    }
+  } catch (const std::system_error&) {
+    const size_t started = workers_.size();
+    dismiss();
+    throw Error(ErrorCode::does_not_fit, "of " + std::to_string(num_threads_) + " threads the system gives " +
+                                             std::to_string(started + 1) + "; ask for fewer");
   }
 }
 
-ThreadTeam::~ThreadTeam() {
+ThreadTeam::~ThreadTeam() { dismiss(); }
+
+void ThreadTeam::dismiss() {
   stop_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();

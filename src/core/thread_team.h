@@ -54,6 +54,7 @@ class ThreadTeam {
   using Entry = void (*)(void* context, int member);
   void start(Entry entry, void* context);
   void work(int member, int core);
+  void dismiss();
 
   struct Piece {
     size_t begin, end;

@@ -13,6 +13,7 @@
 #include "engine/batch_loop.h"
 #include "engine/cache_identity.h"
 #include "engine/capacity.h"
+#include "engine/check_options.h"
 #include "engine/generation.h"
 #include "runner/runner.h"
 #include "tokenizer/tokenizer.h"
@@ -110,6 +111,7 @@ const char* kv_type_name(KvCacheType type) {
 LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const OnLoad& on_load)
     : options_(options), files_(std::move(files)), config_(read_model_config(files_)) {
   const Clock::time_point start = Clock::now();
+  check_options(options);
   check_tensors(config_, files_);
   tokenizer_ = Tokenizer::load(files_);
   if (tokenizer_->num_ids() > config_.vocab_size) {
@@ -238,7 +240,6 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
 
 CachePlan LocalEngine::plan_for(const Request& request) const {
   const int64_t window = request.window.value_or(options_.window);
-  if (window < 0) throw Error(ErrorCode::invalid_argument, "window must be 0 or more, not " + std::to_string(window));
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (window == 0 && length >= info_.context_length) {
     throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(length) +
@@ -257,6 +258,7 @@ CachePlan LocalEngine::plan_for(const Request& request) const {
 
 RequestId LocalEngine::submit(Request request, RequestEvents events) {
   check_prompt(request.prompt);
+  check_request(request);
   request.sampling.validate_token_ids(config_.vocab_size);
   const CachePlan plan = plan_for(request);
   auto generation = std::make_unique<Generation>(tokenizer_, eos_ids_, request);

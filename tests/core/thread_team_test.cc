@@ -4,13 +4,17 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <thread>
 
 #include "core/cpu_info.h"
+#include "qwin/error.h"
 
 namespace qwin {
 
@@ -143,6 +147,28 @@ TEST(ThreadTeamLoadTest, ThousandsOfTinyCallsFinish) { make_tiny_calls(3000); }
 
 // As many as some hundred decoded tokens make; on a busy machine each may wait for the scheduler.
 TEST(ThreadTeamLongTest, AHundredThousandTinyCallsFinish) { make_tiny_calls(100'000); }
+
+// Address space for a few stacks more: the rest of the team is refused.
+[[noreturn]] void ask_for_too_many_threads() {
+  uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t limit = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) + (100u << 20);
+  const rlimit space{limit, limit};
+  ::setrlimit(RLIMIT_AS, &space);
+  try {
+    const ThreadTeam team(200, {});
+  } catch (const Error& error) {
+    std::_Exit(error.code() == ErrorCode::does_not_fit ? 0 : 2);
+  }
+  std::_Exit(1);
+}
+
+TEST(ThreadTeamDeathTest, ThreadsTheSystemDoesNotGiveAreAnError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  EXPECT_EXIT(ask_for_too_many_threads(), testing::ExitedWithCode(0), "");
+}
 
 }  // namespace
 

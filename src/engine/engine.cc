@@ -79,6 +79,7 @@ class LocalEngine : public Engine {
   void read_prompt(std::span<const int32_t> token_ids, PromptReader reader);
   void check_prompt(std::span<const int32_t> prompt) const;
   CachePlan plan_for(const Request& request) const;
+  void load_tokenizer();
   void fill_info(const RunnerOptions& runner_options);
 
   EngineOptions options_;
@@ -113,17 +114,7 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   const Clock::time_point start = Clock::now();
   check_options(options);
   check_tensors(config_, files_);
-  tokenizer_ = Tokenizer::load(files_);
-  if (tokenizer_->num_ids() > config_.vocab_size) {
-    throw Error(ErrorCode::bad_tokenizer, "the tokenizer has " + std::to_string(tokenizer_->num_ids()) +
-                                              " ids, the embedding only " + std::to_string(config_.vocab_size) +
-                                              " rows");
-  }
-  eos_ids_ = tokenizer_->eos_ids();
-  for (const uint32_t id : config_.eos_token_ids) {
-    if (std::ranges::find(eos_ids_, static_cast<int32_t>(id)) == eos_ids_.end())
-      eos_ids_.push_back(static_cast<int32_t>(id));
-  }
+  load_tokenizer();
 
   const RunnerOptions runner_options{
       .isa = choose_cpu_isa(),
@@ -168,6 +159,20 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   if (files_.is_borrowed) files_.tensors = {};
   info_.isa = runner_->kernels_name();
   info_.load_seconds = seconds_since(start);
+}
+
+void LocalEngine::load_tokenizer() {
+  tokenizer_ = Tokenizer::load(files_);
+  if (tokenizer_->num_ids() > config_.vocab_size) {
+    throw Error(ErrorCode::bad_tokenizer, "the tokenizer has " + std::to_string(tokenizer_->num_ids()) +
+                                              " ids, the embedding only " + std::to_string(config_.vocab_size) +
+                                              " rows");
+  }
+  eos_ids_ = tokenizer_->eos_ids();
+  for (const uint32_t id : config_.eos_token_ids) {
+    if (std::ranges::find(eos_ids_, static_cast<int32_t>(id)) == eos_ids_.end())
+      eos_ids_.push_back(static_cast<int32_t>(id));
+  }
 }
 
 void LocalEngine::fill_info(const RunnerOptions& runner_options) {

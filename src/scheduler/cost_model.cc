@@ -17,7 +17,7 @@ constexpr double kMaxVariance = 1e3;
 }  // namespace
 
 CostModel::CostModel() {
-  for (size_t i = 0; i < 3; ++i) covariance_[i][i] = 1;
+  for (size_t i = 0; i < 3; ++i) covariance_[i][i] = kMaxVariance;  // nothing is known: the first steps count in full
 }
 
 CostModel::Vector CostModel::features(const StepLoad& load) {

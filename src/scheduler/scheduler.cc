@@ -10,9 +10,11 @@ namespace qwin {
 
 namespace {
 
-constexpr int64_t kChunkGrain = 8;
-// Fewer tokens would not fill the kernels' register tiles; the first prompt of a step always gets this many.
-constexpr int64_t kLeastChunk = 16;
+// The kernels' register tiles take so many tokens, and a tile begun costs as much as a full one: the tokens of a step
+// fill tiles.
+constexpr int64_t kTile = 16;
+// The first prompt of a step always gets this many, and what is free in their tile.
+constexpr int64_t kLeastChunk = 8;
 // While nobody writes, no stream waits for the step: it may take longer, and fewer of them read a prompt.
 constexpr double kUnwatchedFactor = 4.0 / 3;
 // Fetched between two steps: some 10 ms.
@@ -366,15 +368,19 @@ Step Scheduler::plan(double now) {
 int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, double budget, bool is_first) const {
   int64_t most = std::min(sequence.num_left(), options_.max_step_tokens - step.load.tokens);
   if (budget <= 0) return most;
-  most = std::min(most, std::max(kLeastChunk, cost_.max_trusted_tokens() - step.load.tokens));
+  most = std::min(most, std::max(kTile, cost_.max_trusted_tokens() - step.load.tokens));
   const auto fits = [&](int64_t count) {
     StepLoad load = step.load;
     load.add(sequence.num_computed, count);
     return cost_.seconds(load) <= budget;
   };
-  int64_t count = 0;
-  while (count < most && fits(std::min(count + kChunkGrain, most))) count = std::min(count + kChunkGrain, most);
-  return is_first ? std::max(count, std::min(kLeastChunk, most)) : count;
+  const int64_t others = step.load.tokens;
+  const auto fill_tiles = [&](int64_t count) {
+    return std::min((others + count + kTile - 1) / kTile * kTile - others, most);
+  };
+  int64_t count = is_first ? fill_tiles(kLeastChunk) : 0;
+  while (count < most && fits(fill_tiles(count + 1))) count = fill_tiles(count + 1);
+  return count;
 }
 
 void Scheduler::schedule(Sequence& sequence, int64_t count, Step& step) {

@@ -33,6 +33,17 @@ TEST(CostModelTest, LearnsALinearMachineAndFollowsItWhenItSlowsDown) {
   }
 }
 
+TEST(CostModelTest, OnePromptIsEnoughToKnowWhatTwiceAsManyTokensTake) {
+  CostModel model;
+  StepLoad prompt, decode, larger;
+  prompt.add(0, 30);
+  decode.add(30, 1);
+  larger.add(0, 60);
+  model.observe(prompt, truth(prompt, 1));
+  for (int i = 0; i < 20; ++i) model.observe(decode, truth(decode, 1));
+  EXPECT_NEAR(model.seconds(larger) / truth(larger, 1), 1, 0.1);
+}
+
 TEST(CostModelTest, StepsThatAreAllAlikeDoNotSpoilIt) {
   CostModel model;
   StepLoad decode;

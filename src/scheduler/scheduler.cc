@@ -13,8 +13,9 @@ namespace {
 // The kernels' register tiles take so many tokens, and a tile begun costs as much as a full one: the tokens of a step
 // fill tiles.
 constexpr int64_t kTile = 16;
-// The first prompt of a step always gets this many, and what is free in their tile.
-constexpr int64_t kLeastChunk = 8;
+// The first prompt of a step always gets twice as many tokens as others take, between these bounds, and what is free in
+// their tile: streams that run do not keep a newcomer waiting for long.
+constexpr int64_t kLeastChunk = 8, kMostLeastChunk = 16;
 // While nobody writes, no stream waits for the step: it may take longer, and fewer of them read a prompt.
 constexpr double kUnwatchedFactor = 4.0 / 3;
 // Fetched between two steps: some 10 ms.
@@ -378,7 +379,7 @@ int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, double budg
   const auto fill_tiles = [&](int64_t count) {
     return std::min((others + count + kTile - 1) / kTile * kTile - others, most);
   };
-  int64_t count = is_first ? fill_tiles(kLeastChunk) : 0;
+  int64_t count = is_first ? fill_tiles(std::clamp(2 * others, kLeastChunk, kMostLeastChunk)) : 0;
   while (count < most && fits(fill_tiles(count + 1))) count = fill_tiles(count + 1);
   return count;
 }

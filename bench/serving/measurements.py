@@ -70,7 +70,7 @@ async def overload(port, num_clients, seconds, salt):
             except Refused as refused:
                 codes[refused.status] += 1
                 refusals.append(refused.seconds)
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(5)
 
     tasks = [asyncio.create_task(client()) for _ in range(num_clients)]
     await asyncio.sleep(seconds)

@@ -14,6 +14,10 @@ constexpr double kTokenUnit = 64, kKeyUnit = 65536;
 // Without bounds, steps that are all alike would let what they say nothing about grow for ever.
 constexpr double kMaxVariance = 1e3;
 
+// Kernels take more tokens in steps, not along a line: a step that took longer than the line says makes the model
+// careful for a while.
+constexpr double kMostCaution = 2, kCalming = 0.85;
+
 }  // namespace
 
 CostModel::CostModel() {
@@ -24,7 +28,9 @@ CostModel::Vector CostModel::features(const StepLoad& load) {
   return {1, static_cast<double>(load.tokens) / kTokenUnit, load.keys / kKeyUnit};
 }
 
-double CostModel::seconds(const StepLoad& load) const {
+double CostModel::seconds(const StepLoad& load) const { return caution_ * line(load); }
+
+double CostModel::line(const StepLoad& load) const {
   const Vector x = features(load);
   double sum = 0;
   for (size_t i = 0; i < 3; ++i) sum += weights_[i] * x[i];
@@ -34,7 +40,8 @@ double CostModel::seconds(const StepLoad& load) const {
 void CostModel::observe(const StepLoad& load, double seconds) {
   most_tokens_ = std::max(most_tokens_, load.tokens);
   const Vector x = features(load);
-  const double predicted = this->seconds(load);
+  const double predicted = line(load);
+  if (predicted > 0) caution_ = std::clamp(seconds / predicted, 1 + kCalming * (caution_ - 1), kMostCaution);
   // A process that was stopped for a minute has learnt nothing about its steps.
   const double error = std::clamp(seconds, 0.0, std::max(4 * predicted, 1.0)) - predicted;
 

@@ -32,8 +32,10 @@ class CostModel {
  private:
   using Vector = std::array<double, 3>;
   static Vector features(const StepLoad& load);
+  double line(const StepLoad& load) const;
 
-  Vector weights_{};  // of the features, none below 0
+  Vector weights_{};    // of the features, none below 0
+  double caution_ = 1;  // times the line
   std::array<Vector, 3> covariance_{};
   int64_t most_tokens_ = 32;
 };

@@ -54,10 +54,15 @@ def bar(y, name, value, scale, color):
 
 
 def svg(report):
-    names = engine_names(report)
+    return bars(title(report), report["tests"])
+
+
+def bars(headline, tests):
+    """A group of bars for each test, {engine: {"median", "low", "high"}}."""
+    names = engine_names({"tests": tests})
     colors = {name: COLORS.get(name, PEER_COLORS[i % len(PEER_COLORS)]) for i, name in enumerate(names, -1)}
     parts, y = [], 56
-    for test, values in report["tests"].items():
+    for test, values in tests.items():
         if not values:
             continue
         parts.append(f'<text x="24" y="{y + 14}" font-size="14" font-weight="600">{escape(test)}, tokens a second</text>')
@@ -71,6 +76,6 @@ def svg(report):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 4}" font-family="system-ui, sans-serif" '
         'font-size="12.5" fill="#212529">',
         f'<rect width="{WIDTH}" height="{y + 4}" rx="10" fill="#fff" stroke="#dee2e6"/>',
-        f'<text x="24" y="32" font-size="13" fill="#495057">{escape(title(report))}</text>',
+        f'<text x="24" y="32" font-size="13" fill="#495057">{escape(headline)}</text>',
     ]
     return "\n".join([*head, *parts, "</svg>"]) + "\n"

@@ -16,8 +16,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 EARLIER = ["What is a prime number?", "为什么天空是蓝色的？", "A regular expression for ISO dates"]
-QUESTION = ("Write a Python function that sums the squares from 1 to n, with a short docstring. "
-            "Then give the closed formula in LaTeX between $$ signs, and a small table with n = 1, 2, 3.")
+QUESTION = "Write a short Python function is_prime(n). Then say in one sentence, with LaTeX, why testing divisors up to $\\sqrt{n}$ is enough."
 
 
 def ask(url, prompt):
@@ -33,6 +32,8 @@ def take(url, out, scheme):
         page.fill("#prompt", QUESTION)
         page.keyboard.press("Enter")
         page.wait_for_selector(".facts", timeout=120000)
+        page.evaluate("document.getElementById('log').scrollTop = 0")
+        page.mouse.move(700, 80)  # over the question: its tools show
         page.wait_for_timeout(400)
         page.screenshot(path=out)
         browser.close()

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of serving.py: kept in a JSON file, shown as Markdown."""
+"""Results of serving.py: kept in a JSON file, shown as Markdown and as a chart."""
 
 import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import peer_report  # noqa: E402
 
 COLUMNS = {
     "clients": ("Clients that ask again and again", [
@@ -48,3 +53,13 @@ def markdown(data):
             if measurement in found:
                 lines += [f"{title}:", "", *table(found[measurement], columns), ""]
     return "\n".join(lines)
+
+
+def svg(data):
+    """Tokens written a second, by model and number of clients."""
+    tests = {}
+    for model, found in data.items():
+        for row in found.get("clients", []):
+            value = dict.fromkeys(("median", "low", "high"), row["tokens_per_second"])
+            tests.setdefault(f"{model}, clients: {row['clients']}", {})[row["server"]] = value
+    return peer_report.bars("Many clients at once, one server after the other", tests)

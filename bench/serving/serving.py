@@ -5,7 +5,7 @@
 usage: serving.py MODEL.gguf --out FOLDER [--measure clients stall next chat overload] [--clients 1 4 8 16] [--seconds 30]
        [--threads 2] [--qwin build/release/qwin] [--llama-server PATH] [--transformers PYTHON] [--dtype float32]
 
-Writes FOLDER/serving.json (added to, measurement by measurement) and FOLDER/serving.md. bench/README.md says how to get the peers.
+Writes FOLDER/serving.json (added to, measurement by measurement), serving.md and serving.svg. bench/README.md says how to get the peers.
 """
 
 import argparse
@@ -111,6 +111,7 @@ def main():
         asyncio.run(MEASUREMENTS[name](args, results))
     text = report.markdown(results.data)
     (args.out / "serving.md").write_text(text)
+    (args.out / "serving.svg").write_text(report.svg(results.data))
     print(text)
 
 

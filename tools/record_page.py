@@ -16,7 +16,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 EARLIER = ["What is a prime number?", "为什么天空是蓝色的？", "A regular expression for ISO dates"]
-QUESTION = "Write a short Python function is_prime(n). Then say in one sentence, with LaTeX, why testing divisors up to $\\sqrt{n}$ is enough."
+QUESTION = "Implement binary search in Python, in at most ten lines of code. Then state its running time in LaTeX, as $T(n) = \\ldots$."
 
 
 def ask(url, prompt):
@@ -27,7 +27,7 @@ def ask(url, prompt):
 def take(url, out, scheme):
     with sync_playwright() as runner:
         browser = runner.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_context(color_scheme=scheme, locale="en-US", viewport={"width": 1200, "height": 760}).new_page()
+        page = browser.new_context(color_scheme=scheme, locale="en-US", viewport={"width": 1200, "height": 880}).new_page()
         page.goto(url)
         page.fill("#prompt", QUESTION)
         page.keyboard.press("Enter")

@@ -27,10 +27,11 @@ ARROWS = {
     "sampling": ["core"],
     "runner": ["core", "io", "model", "ops", "kv_store"],
     "bench": ["core", "io", "tokenizer", "kernels", "ops", "model", "runner"],
+    "compress": ["core", "io", "tokenizer", "quant", "model", "runner"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "scheduler", "ops", "kv_store", "model", "runner"],
     "eval": ["sampling", "engine"],
     "server": ["core"],
-    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "hub", "server"],
+    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "compress", "hub", "server"],
 }
 
 # Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,

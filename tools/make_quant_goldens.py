@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tests/testdata/quant/*.bin: blocks of every GGUF type and the floats the package `gguf` makes of them.
+"""Writes tests/testdata/quant/*.bin: blocks of every type and the floats that the package `gguf` makes of them, or, for
+qwin's own types, the few lines of numpy here.
 
 Needs `pip install gguf numpy`. Run from the repository root: python tools/make_quant_goldens.py
 A record of dequantize.bin: name[8], uint32 num_elements, uint32 num_bytes, the bytes, the floats.
@@ -41,6 +42,31 @@ def blocks_of(name, rng):
     return np.concatenate([random, extreme])
 
 
+def own_blocks(name, rng):
+    """Random blocks of Q4, Q6 or Q8, without infinite scales, and their floats."""
+    size = {"Q4": 68, "Q6": 100, "Q8": 130}[name]
+    data = rng.integers(0, 256, (33, size), dtype=np.uint8)
+    if name == "Q8":
+        set_f16(data, 0, (rng.standard_normal(33) * 0.02).astype(np.float16).view(np.uint16))
+        d = data[:, :2].copy().view(np.float16).astype(np.float32)
+        return data, d * data[:, 2:].view(np.int8).astype(np.float32)
+    scale = (np.abs(rng.standard_normal(33)) * 0.002).astype(np.float16).view(np.uint16).astype(np.uint32) >> 3
+    scale[:3] = 0, 1, 0xF7F
+    head = scale << 20 | rng.integers(0, 1 << 20, 33, dtype=np.uint32)
+    head[3:5] = scale[3:5] << 20 | np.uint32(0x84210)
+    data[:, :4] = head.astype("<u4")[:, None].view(np.uint8)
+    sub = (head[:, None] >> (5 * np.arange(4, dtype=np.uint32)) & 31).astype(np.int32)
+    sub = np.where(sub > 15, sub - 32, sub)
+    pairs = data[:, 4:68].reshape(-1, 2, 1, 32)
+    codes = np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 4, 32).astype(np.int32)
+    if name == "Q4":
+        codes = np.array(gguf.quants.IQ4_NL.kvalues, np.int32)[codes]
+    else:
+        codes = (codes | (data[:, None, 68:] >> (2 * np.arange(4))[None, :, None] & 3).astype(np.int32) << 4) - 32
+    d = (scale << 3).astype(np.uint16).view(np.float16).astype(np.float32)[:, None] * np.float32(2**-12) * sub.astype(np.float32)
+    return data, d[:, :, None] * codes.astype(np.float32)
+
+
 def plain_bits(name, rng):
     bits = {"F32": 32, "F16": 16, "BF16": 16}[name]
     values = rng.integers(0, 2**bits, 1024, dtype=np.uint64)
@@ -58,6 +84,10 @@ def main():
         for name in ["F32", "F16", "BF16", *SCALES]:
             data = plain_bits(name, rng) if name not in SCALES else blocks_of(name, rng)
             floats = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name]).astype("<f4").ravel()
+            out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
+        own = np.random.default_rng(20260101)
+        for name in ["Q4", "Q6", "Q8"]:
+            data, floats = own_blocks(name, own)
             out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
 
     x = (rng.standard_normal((160, 32)) * 10.0 ** rng.integers(-6, 3, (160, 1))).astype(np.float32)

@@ -25,6 +25,7 @@ struct EngineOptions {
   int64_t window = 0;            // keys a token sees; 0: exact attention
   int64_t num_sink_tokens = 64;  // with a window: the first tokens, which are seen always
   KvCacheType kv_type = KvCacheType::f16;
+  int quantize_bits = 0;         // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored
   uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
 
   int max_batch_size = 16;           // sequences that run at once

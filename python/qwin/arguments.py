@@ -71,12 +71,11 @@ def window_for(attention_type: str, window_size: int | None) -> int:
     raise InvalidArgumentError(f'attention_type must be "full" or "sliding_window", not {attention_type!r}')
 
 
-def check_bits(quantize_bits: int | None) -> None:
-    """Float weights are computed in 8 bits, asked for or not."""
+def checked_bits(quantize_bits: int | None) -> int:
+    """As the engine wants it: 0 leaves the weights as they are stored."""
     if quantize_bits not in (None, 4, 8):
         raise InvalidArgumentError(f"quantize_bits must be None, 4 or 8, not {quantize_bits!r}")
-    if quantize_bits == 4:
-        raise InvalidArgumentError("quantize_bits=4 is not there yet; use 8, or a GGUF file with 4 bits")
+    return quantize_bits or 0
 
 
 def at_least(name: str, value: float, low: float) -> Any:

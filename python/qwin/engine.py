@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
-from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, check_bits, given, is_token, plain_prompt, sampling_for, window_for
+from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, checked_bits, given, is_token, plain_prompt, sampling_for, window_for
 from qwin.batch import Request, run_all
 from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
@@ -36,7 +36,8 @@ class Engine:
     tokenizer: of a model in memory; default the one from where it was loaded.
     attention_type: "full" is exact; "sliding_window" sees the first `num_sink_tokens` and the last `window_size` tokens
         (default 1024), and what leaves the window is forgotten.
-    quantize_bits: None keeps a GGUF file's own bits, and 8 bits for float files; 8 asks for that explicitly.
+    quantize_bits: 4 or 8 quantizes the weights while they are loaded. None keeps a GGUF file's own bits, and computes float
+        files in 8 bits, groups of 32.
     max_batch_size: sequences that run in one step. timeout: seconds an idle engine holds a first request so that others
         can start with it; a busy one never waits.
     context_length: tokens of prompt and answer together; default the model's own, as far as KV memory allows.
@@ -77,6 +78,7 @@ class Engine:
             "context_length": context_length or 0,
             "num_threads": num_threads or 0,
             "kv_type": kv_type,
+            "quantize_bits": checked_bits(quantize_bits),
             "kv_memory_bytes": kv_memory or 0,
             "prefix_cache": prefix_cache,
             "cache_directory": "" if cache_dir is None else os.fspath(cache_dir),
@@ -84,7 +86,7 @@ class Engine:
         }
         if sparse_threshold != 0.0:
             raise InvalidArgumentError("sparse_threshold is not there yet; leave it at 0.0")
-        self._core = _load(model, tokenizer, quantize_bits, options)
+        self._core = _load(model, tokenizer, options)
         _open_engines.add(self)
 
     @classmethod
@@ -291,20 +293,15 @@ class Engine:
         return self.apply_chat_template(messages, tools)
 
 
-def _load(model: Any, tokenizer: Any | None, quantize_bits: int | None, options: dict[str, Any]) -> _core.Engine:
+def _load(model: Any, tokenizer: Any | None, options: dict[str, Any]) -> _core.Engine:
     if is_live_model(model):
-        check_bits(quantize_bits)
         with opened(model, tokenizer) as (directory, weights):
             return _core.Engine(directory, weights, options)
     if not isinstance(model, (str, os.PathLike)):
         raise InvalidArgumentError(f"model must be a path, a name or a transformers model, not {type(model).__name__}")
     if tokenizer is not None:
         raise InvalidArgumentError("tokenizer is for a transformers model in memory; files have their own")
-    path = _core.find_model(os.fspath(model))
-    if quantize_bits is not None and not os.path.isdir(path):
-        raise InvalidArgumentError("a GGUF file is quantized already; leave quantize_bits at None")
-    check_bits(quantize_bits)
-    return _core.Engine(path, options)
+    return _core.Engine(_core.find_model(os.fspath(model)), options)
 
 
 # Engines left open would otherwise end with their threads in the middle of a step.

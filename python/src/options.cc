@@ -54,6 +54,7 @@ EngineOptions engine_options(const nb::dict& values) {
   std::string kv_type = "f16";
   take(values, "kv_type", kv_type);
   options.kv_type = kv_cache_type(kv_type);
+  take(values, "quantize_bits", options.quantize_bits);
   return options;
 }
 

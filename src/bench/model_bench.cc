@@ -48,7 +48,7 @@ void check_plan(const BenchPlan& plan, const ModelConfig& config) {
 
 void check_memory(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
                   uint64_t kv_memory) {
-  const uint64_t needed = weight_memory_bytes(config, files, options.isa == CpuIsa::float32) +
+  const uint64_t needed = weight_memory_bytes(config, files, options.weight_form()) +
                           activation_memory_bytes(config, kMaxBatchTokens, kMaxLogitRows) + kv_memory;
   const uint64_t available = memory_info().available_bytes;
   if (needed <= available) return;
@@ -69,7 +69,7 @@ ModelBench::ModelBench(const ModelFiles& files, const RunnerOptions& options, co
   const int64_t num_pages = pages_for(length.first) + (length.sequences - 1) * pages_for(length.others);
   check_memory(config_, files, options, static_cast<uint64_t>(num_pages) * shape.page_bytes());
 
-  work_ = model_work(config_, files, options.isa, shape.token_bytes());
+  work_ = model_work(config_, files, options.weight_form(), shape.token_bytes());
   runner_ = std::make_unique<Runner>(config_, files, options, on_load);
   runner_->allocate_pages(static_cast<int32_t>(num_pages));
   int32_t next_page = 0;

@@ -8,7 +8,7 @@
 
 namespace qwin {
 
-ModelWork model_work(const ModelConfig& config, const ModelFiles& files, CpuIsa isa, uint64_t kv_token_bytes) {
+ModelWork model_work(const ModelConfig& config, const ModelFiles& files, WeightForm form, uint64_t kv_token_bytes) {
   const uint64_t hidden = config.hidden_size, q = uint64_t{config.num_heads} * config.head_dim,
                  kv = uint64_t{config.num_kv_heads} * config.head_dim;
   const TensorInfo* head = find_tensor(files, "lm_head.weight");
@@ -19,16 +19,16 @@ ModelWork model_work(const ModelConfig& config, const ModelFiles& files, CpuIsa 
   work.block_macs = config.num_layers * (hidden * (2 * q + 2 * kv) + 3 * hidden * config.intermediate_size);
   work.head_macs = hidden * config.vocab_size;
   work.kv_bytes = kv_token_bytes;
-  if (isa == CpuIsa::float32) {  // reads the file's own blocks
+  if (form == WeightForm::float32) {  // reads the file's own blocks
     work.head_bytes = head->data.size();
     for (const TensorInfo& tensor : files.tensors.tensors()) {
       if (tensor.shape.size() == 2 && tensor.shape[0] != config.vocab_size) work.block_bytes += tensor.data.size();
     }
     return work;
   }
-  work.head_bytes =
-      packed_weight_bytes({head->data.data(), head->dtype, static_cast<size_t>(config.vocab_size), hidden});
-  work.block_bytes = weight_memory_bytes(config, files, false) - work.head_bytes;
+  const StoredMatrix stored{head->data.data(), head->dtype, static_cast<size_t>(config.vocab_size), hidden};
+  work.head_bytes = packed_weight_bytes(stored, packed_type(form, stored, true));
+  work.block_bytes = weight_memory_bytes(config, files, form) - work.head_bytes;
   return work;
 }
 

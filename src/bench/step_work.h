@@ -5,8 +5,7 @@
 
 #include <cstdint>
 
-#include "model/config.h"
-#include "ops/context.h"
+#include "model/weights.h"
 
 namespace qwin {
 
@@ -30,7 +29,7 @@ struct Work {
   }
 };
 
-ModelWork model_work(const ModelConfig& config, const ModelFiles& files, CpuIsa isa, uint64_t kv_token_bytes);
+ModelWork model_work(const ModelConfig& config, const ModelFiles& files, WeightForm form, uint64_t kv_token_bytes);
 
 // Keys a token at `position` sees. window 0: all.
 int64_t visible_keys(int64_t position, int64_t window, int64_t num_sinks);

@@ -168,6 +168,7 @@ void run_bench_command(BenchOptions options) {
       .num_threads = options.model.num_threads > 0 ? options.model.num_threads : default_num_threads(),
       .cores = allowed_cores(),
       .kv_type = kv_type_of(options.model.kv_type),
+      .quantize_bits = options.model.quantize_bits,
   };
   const std::vector<TextResult> texts = measure_texts(options);
   LimitMeter meter(runner_options.isa, runner_options.num_threads, runner_options.cores);

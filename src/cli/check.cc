@@ -105,7 +105,7 @@ TensorFacts tensor_facts(const TensorTable& table) {
 }
 
 const char* format_name(const ModelFiles& files) {
-  return files.format == ModelFiles::Format::gguf ? "gguf" : "safetensors";
+  return files.format == ModelFiles::Format::safetensors ? "safetensors" : "gguf";
 }
 
 void print_json(const CheckedModel& model) {

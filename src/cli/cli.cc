@@ -79,6 +79,7 @@ int run_cli(int argc, char** argv) {
   register_logits(app);
   register_eval(app);
   register_bench(app);
+  register_quantize(app);
   register_check(app);
   register_doctor(app);
   try {

@@ -60,6 +60,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_option(command, "--window", options.window, "keys a token sees; 0: exact attention");
   add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
   add_option(command, "--kv-type", options.kv_type, "how K and V are kept: f16, q8 (half the memory) or f32");
+  add_option(command, "--bits", options.quantize_bits, "quantize the weights to 4 or 8 bits while they are loaded")
+      ->check(CLI::IsMember({0, 4, 8}));
   add_switch(command, "--json", options.json, "print the result as JSON");
 }
 
@@ -82,6 +84,7 @@ std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions e
   engine_options.window = options.window;
   engine_options.num_sink_tokens = options.num_sink_tokens;
   engine_options.kv_type = parse_kv_type(options.kv_type);
+  engine_options.quantize_bits = options.quantize_bits;
   catch_lost_pages(1);
   ProgressBar bar("loading");
   auto engine = Engine::load(resolve_model(options.model), engine_options, [&](uint64_t done, uint64_t total) {

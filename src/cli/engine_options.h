@@ -18,10 +18,11 @@ struct ModelOptions {
   int64_t window = 0;
   int64_t num_sink_tokens = 64;
   std::string kv_type = "f16";
+  int quantize_bits = 0;
   bool json = false;
 };
 
-// MODEL, --threads, --ctx, --window, --sinks, --kv-type and --json.
+// MODEL, --threads, --ctx, --window, --sinks, --kv-type, --bits and --json.
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Throws Error(invalid_argument) for a number out of range.

@@ -70,7 +70,7 @@ Json generation_facts(const ModelConfig& config) {
 Json model_facts(const ModelFiles& files, const ModelConfig& config) {
   Json facts = {{"name", config.name},
                 {"path", files.path},
-                {"format", files.format == ModelFiles::Format::gguf ? "gguf" : "safetensors"},
+                {"format", files.format == ModelFiles::Format::safetensors ? "safetensors" : "gguf"},
                 {"architecture", config.architecture}};
   facts.update(tensor_facts(files.tensors));
   facts.update({{"num_layers", config.num_layers},

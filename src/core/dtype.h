@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element and block types of stored tensors, named after GGUF's. A block is the smallest unit that can be decoded alone.
+// Element and block types of stored tensors, named after GGUF's; the last three are qwin's own. A block is the smallest
+// unit that can be decoded alone.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +24,16 @@ enum class DType : uint8_t {
   q6_k,
   iq4_nl,
   iq4_xs,
+  q4,
+  q6,
+  q8,
 };
-inline constexpr int kNumDTypes = 15;
+inline constexpr int kNumDTypes = 18;
 
 struct DTypeInfo {
-  std::string_view name;      // "Q4_K"
-  uint32_t block_elements;    // elements a block, 1 for the plain types
-  uint32_t block_bytes;       // bytes a block
+  std::string_view name;    // "Q4_K"
+  uint32_t block_elements;  // elements a block, 1 for the plain types
+  uint32_t block_bytes;     // bytes a block
 };
 
 const DTypeInfo& dtype_info(DType type);

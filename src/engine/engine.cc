@@ -109,6 +109,31 @@ const char* kv_type_name(KvCacheType type) {
   return type == KvCacheType::f32 ? "f32" : type == KvCacheType::f16 ? "f16" : "q8";
 }
 
+RunnerOptions runner_options_for(const EngineOptions& options) {
+  const CpuIsa isa = choose_cpu_isa();
+  const int bits = options.quantize_bits;
+  if (bits != 0 && bits != 4 && bits != 8) {
+    throw Error(ErrorCode::invalid_argument, "weights are quantized to 4 or 8 bits, not " + std::to_string(bits));
+  }
+  if (bits != 0 && isa == CpuIsa::float32) {
+    throw Error(ErrorCode::invalid_argument,
+                "float32 arithmetic reads the weights as they are stored, so they cannot be quantized while loading");
+  }
+  return {
+      .isa = isa,
+      .num_threads = options.num_threads > 0 ? options.num_threads : default_num_threads(),
+      .cores = allowed_cores(),
+      .kv_type = kernel_kv_type(options.kv_type),
+      .quantize_bits = bits,
+  };
+}
+
+// For the prefix cache: K and V of other weights are other ones.
+std::string arithmetic_name(const RunnerOptions& options) {
+  if (options.isa == CpuIsa::float32) return "float32";
+  return options.quantize_bits == 0 ? "int8" : "int8 of q" + std::to_string(options.quantize_bits);
+}
+
 LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const OnLoad& on_load)
     : options_(options), files_(std::move(files)), config_(read_model_config(files_)) {
   const Clock::time_point start = Clock::now();
@@ -116,12 +141,7 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   check_tensors(config_, files_);
   load_tokenizer();
 
-  const RunnerOptions runner_options{
-      .isa = choose_cpu_isa(),
-      .num_threads = options.num_threads > 0 ? options.num_threads : default_num_threads(),
-      .cores = allowed_cores(),
-      .kv_type = kernel_kv_type(options.kv_type),
-  };
+  const RunnerOptions runner_options = runner_options_for(options);
   fill_info(runner_options);
   const KvShape shape = kv_shape(config_, files_, runner_options.kv_type);
   const Capacity capacity = plan_capacity({.memory = memory_info(),
@@ -138,11 +158,11 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   num_pages_ = capacity.num_pages;
   std::unique_ptr<DiskArchive> archive;
   if (!options.cache_directory.empty() && options.prefix_cache) {
-    archive = std::make_unique<DiskArchive>(DiskArchiveOptions{
-        .directory = options.cache_directory,
-        .max_bytes = options.cache_max_bytes,
-        .identity = cache_identity(config_, files_, shape, runner_options.isa == CpuIsa::float32 ? "float32" : "int8"),
-        .page_bytes = [runner = runner_.get()](int32_t page) { return runner->page(page); }});
+    archive = std::make_unique<DiskArchive>(
+        DiskArchiveOptions{.directory = options.cache_directory,
+                           .max_bytes = options.cache_max_bytes,
+                           .identity = cache_identity(config_, files_, shape, arithmetic_name(runner_options)),
+                           .page_bytes = [runner = runner_.get()](int32_t page) { return runner->page(page); }});
   }
   loop_ =
       std::make_unique<BatchLoop>(*runner_,
@@ -187,7 +207,7 @@ void LocalEngine::fill_info(const RunnerOptions& runner_options) {
     info_.file_bytes += tensor.data.size();
   }
   info_.bits_per_weight = 8.0 * static_cast<double>(info_.file_bytes) / static_cast<double>(info_.num_parameters);
-  info_.weight_bytes = weight_memory_bytes(config_, files_, runner_options.isa == CpuIsa::float32);
+  info_.weight_bytes = weight_memory_bytes(config_, files_, runner_options.weight_form());
   info_.activation_bytes = activation_memory_bytes(config_, kMaxBatchTokens, kMaxLogitRows);
   info_.kv_bytes_per_token = kv_shape(config_, files_, runner_options.kv_type).token_bytes();
   info_.num_threads = runner_options.num_threads;

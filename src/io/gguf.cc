@@ -8,6 +8,7 @@
 
 #include "core/checked.h"
 #include "core/printable.h"
+#include "io/gguf_file_writer.h"
 #include "io/gguf_split.h"
 #include "qwin/error.h"
 
@@ -32,26 +33,20 @@ struct PendingTensor {
   uint64_t bytes;
 };
 
-// ggml's type ids; those of types it has dropped, and of types no kernel here decodes, have none.
+// qwin's own types have ids that ggml will not come to, "QW" and the bits; a file that holds one says which version of
+// the format it has.
+constexpr uint32_t kOwnTypes = 0x51570000;
+
+// ggml's type ids and qwin's, in the order of DType; those of types ggml has dropped, and of types no kernel here
+// decodes, have no place.
+constexpr uint32_t kTypeIds[kNumDTypes] = {
+    0, 1, 30, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, kOwnTypes + 4, kOwnTypes + 6, kOwnTypes + 8,
+};
+
 std::optional<DType> dtype_of_id(uint32_t id) {
-  switch (id) {
-    case 0: return DType::f32;
-    case 1: return DType::f16;
-    case 2: return DType::q4_0;
-    case 3: return DType::q4_1;
-    case 6: return DType::q5_0;
-    case 7: return DType::q5_1;
-    case 8: return DType::q8_0;
-    case 10: return DType::q2_k;
-    case 11: return DType::q3_k;
-    case 12: return DType::q4_k;
-    case 13: return DType::q5_k;
-    case 14: return DType::q6_k;
-    case 20: return DType::iq4_nl;
-    case 23: return DType::iq4_xs;
-    case 30: return DType::bf16;
-    default: return std::nullopt;
-  }
+  const auto* found = std::find(std::begin(kTypeIds), std::end(kTypeIds), id);
+  if (found == std::end(kTypeIds)) return std::nullopt;
+  return static_cast<DType>(found - std::begin(kTypeIds));
 }
 
 void check_count(uint64_t count, uint64_t limit, uint64_t min_bytes, uint64_t remaining, const char* what) {
@@ -212,6 +207,15 @@ PendingTensor read_tensor(SpanReader& reader) {
   return tensor;
 }
 
+void check_format_version(const GgufMetadata& metadata, const std::vector<PendingTensor>& tensors) {
+  const bool own = std::any_of(tensors.begin(), tensors.end(), [](auto& t) { return t.info.dtype >= DType::q4; });
+  const uint64_t version = metadata.get_uint(kOwnFormatKey, 0);
+  if (own && version != kOwnFormatVersion) {
+    throw Error(ErrorCode::bad_version, "the file's own tensor types have version " + std::to_string(version) + "; " +
+                                            std::to_string(kOwnFormatVersion) + " can be read");
+  }
+}
+
 // The sum of all sizes must not wrap, even where each alone fits.
 void check_sizes(const std::vector<PendingTensor>& tensors, uint64_t alignment) {
   uint64_t total = 0;
@@ -251,6 +255,8 @@ void place_tensors(FileSpan file, uint64_t header_end, uint64_t alignment, std::
 
 }  // namespace
 
+uint32_t gguf_type_id(DType dtype) { return kTypeIds[static_cast<int>(dtype)]; }
+
 void read_gguf_part(FileSpan file, GgufLimits& left, GgufFile& out) {
   SpanReader reader(file);
   const Header header = read_header(reader);
@@ -265,6 +271,7 @@ void read_gguf_part(FileSpan file, GgufLimits& left, GgufFile& out) {
   std::vector<PendingTensor> tensors;
   tensors.reserve(header.num_tensors);
   for (uint64_t i = 0; i < header.num_tensors; ++i) tensors.push_back(read_tensor(reader));
+  check_format_version(out.metadata, tensors);
   check_sizes(tensors, alignment);
   place_tensors(file, reader.position(), alignment, tensors, out.tensors);
 }

@@ -23,6 +23,10 @@ inline constexpr uint64_t kMaxGgufDims = 4;
 inline constexpr uint64_t kMaxGgufAlignment = 1u << 20;
 inline constexpr uint64_t kMaxGgufSplits = 512;
 
+// A file with tensors of qwin's own types says which version of them.
+inline constexpr std::string_view kOwnFormatKey = "qwin.format_version";
+inline constexpr uint32_t kOwnFormatVersion = 1;
+
 enum class GgufType : uint32_t {
   u8 = 0,
   i8,

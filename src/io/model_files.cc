@@ -28,6 +28,28 @@ Json read_document(const ModelDirectory& directory, const char* name, uint64_t m
   return document;
 }
 
+std::optional<std::string> packed_text(const ModelFiles& model, const DocumentKey& key) {
+  if (model.gguf.find(key.key) == nullptr) return std::nullopt;
+  return std::string(model.gguf.get_string(key.key, ""));
+}
+
+Json packed_document(const ModelFiles& model, const DocumentKey& key, ErrorCode code) {
+  const std::optional<std::string> text = packed_text(model, key);
+  if (!text) return nullptr;
+  Json document = parse_json(*text, key.file, code);
+  if (!document.is_object()) throw Error(code, std::string(key.file) + ": no JSON object");
+  return document;
+}
+
+void read_packed_documents(ModelFiles& model) {
+  model.format = ModelFiles::Format::packed_directory;
+  model.config = packed_document(model, kConfigKey, ErrorCode::bad_config);
+  model.generation_config = packed_document(model, kGenerationConfigKey, ErrorCode::bad_config);
+  model.tokenizer_config = packed_document(model, kTokenizerConfigKey, ErrorCode::bad_tokenizer);
+  model.tokenizer_json = packed_text(model, kTokenizerKey);
+  model.chat_template = packed_text(model, kChatTemplateKey);
+}
+
 ModelFiles open_gguf_model(const std::string& path) {
   GgufFile gguf = open_gguf(path);
   ModelFiles model;
@@ -35,6 +57,7 @@ ModelFiles open_gguf_model(const std::string& path) {
   model.tensors = std::move(gguf.tensors);
   model.files = std::move(gguf.files);
   model.gguf = std::move(gguf.metadata);
+  if (model.gguf.find(kConfigKey.key) != nullptr) read_packed_documents(model);
   return model;
 }
 

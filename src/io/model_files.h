@@ -12,7 +12,12 @@
 namespace qwin {
 
 struct ModelFiles {
-  enum class Format { gguf, safetensors };
+  enum class Format {
+    gguf,
+    safetensors,
+    // A directory in one GGUF file: its documents are strings of the metadata, its tensors keep their names.
+    packed_directory,
+  };
 
   Format format = Format::gguf;
   std::string path;
@@ -22,13 +27,24 @@ struct ModelFiles {
 
   GgufMetadata gguf;  // format gguf
 
-  // Format safetensors; absent documents are null (std::nullopt for the raw text).
+  // The other formats; absent documents are null (std::nullopt for the raw text).
   Json config;                                // config.json, required
   Json generation_config;                     // generation_config.json
   Json tokenizer_config;                      // tokenizer_config.json
   std::optional<std::string> tokenizer_json;  // tokenizer.json, unparsed
   std::optional<std::string> chat_template;   // chat_template.jinja when it is a file of its own
 };
+
+// The documents of a directory as keys of a GGUF file.
+struct DocumentKey {
+  const char* key;
+  const char* file;
+};
+inline constexpr DocumentKey kConfigKey = {"qwin.document.config", "config.json"};
+inline constexpr DocumentKey kGenerationConfigKey = {"qwin.document.generation_config", "generation_config.json"};
+inline constexpr DocumentKey kTokenizerConfigKey = {"qwin.document.tokenizer_config", "tokenizer_config.json"};
+inline constexpr DocumentKey kTokenizerKey = {"qwin.document.tokenizer", "tokenizer.json"};
+inline constexpr DocumentKey kChatTemplateKey = {"qwin.document.chat_template", "chat_template.jinja"};
 
 // Opens a GGUF file (any name; the magic decides) or a directory with config.json and safetensors.
 // Nothing else in a directory is ever opened. Throws Error with the class of the fault.

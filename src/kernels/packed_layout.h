@@ -21,6 +21,12 @@
 //   nested32_min  s8 sub[4][16] | u8 min[16][4] | codes                  w = scale * sub * code - dmin * min
 //   nested16      s8 sub[8][16] | codes                                  groups of 16 columns
 //   nested16_min  s8 sub[8][16] | u8 min[2][16][4] | codes
+//   span_sub5     codes                                                  w = scale * sub * (code - zero)
+//   span          codes                                                  w = scale * (code - zero)
+//
+// The last two are qwin's own, with one span a block. The 64 bytes before it are a word a row in span_sub5: bits 20 …
+// 31 are the scale, 2^-12 times an f16 without its sign and its last three bits; bits 5g … 5g + 4 the signed sub-scale
+// of group g.
 //
 // Everything is a multiple of 64 bytes.
 #pragma once
@@ -31,16 +37,33 @@
 namespace qwin {
 
 inline constexpr int kTileRows = 16;
-inline constexpr int kSpan = 128;  // columns that share one activation scale
+static constexpr float kHeadScale = 0x1p-12f;  // span_sub5: what the f16 of a word counts
+inline constexpr int kSpan = 128;              // columns that share one activation scale
 inline constexpr int kQuadsPerSpan = kSpan / 4;
 inline constexpr int kVectorBytes = 4 * kTileRows;  // one quad of a tile in bytes
 
 enum class CodeKind : uint8_t { u4, u5, u6, u8, lut4 };
-enum class ScaleKind : uint8_t { flat, flat_min, nested32, nested32_min, nested16, nested16_min };
+enum class ScaleKind : uint8_t { flat, flat_min, nested32, nested32_min, nested16, nested16_min, span_sub5, span };
 
 // One a quantized file type, which it represents without loss.
-enum class PackedFormat : uint8_t { q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs };
-inline constexpr int kNumPackedFormats = 12;
+enum class PackedFormat : uint8_t {
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  q4,
+  q6,
+  q8
+};
+inline constexpr int kNumPackedFormats = 15;
 
 struct PackedLayout {
   CodeKind code;
@@ -51,15 +74,22 @@ struct PackedLayout {
   constexpr bool has_min() const {
     return scale == ScaleKind::flat_min || scale == ScaleKind::nested32_min || scale == ScaleKind::nested16_min;
   }
-  constexpr int group() const { return scale == ScaleKind::nested16 || scale == ScaleKind::nested16_min ? 16 : 32; }
+  constexpr int group() const {
+    return scale == ScaleKind::nested16 || scale == ScaleKind::nested16_min ? 16
+           : scale == ScaleKind::span                                       ? kSpan
+                                                                            : 32;
+  }
+  constexpr bool of_span() const { return scale == ScaleKind::span_sub5 || scale == ScaleKind::span; }
   constexpr int groups_per_span() const { return kSpan / group(); }
-  constexpr int spans_per_block() const { return nested() ? 2 : 1; }
+  constexpr int spans_per_block() const { return nested() && !of_span() ? 2 : 1; }
 
   // Bytes of a span, and offsets within it.
   constexpr size_t code_bytes() const {
     return code == CodeKind::u8 ? 2048 : code == CodeKind::u6 ? 1536 : code == CodeKind::u5 ? 1280 : 1024;
   }
-  constexpr size_t scales_bytes() const { return size_t(groups_per_span()) * kTileRows * (nested() ? 1 : 2); }
+  constexpr size_t scales_bytes() const {
+    return of_span() ? 0 : size_t(groups_per_span()) * kTileRows * (nested() ? 1 : 2);
+  }
   constexpr size_t mins_offset() const { return scales_bytes(); }
   constexpr size_t codes_offset() const { return scales_bytes() * (has_min() ? 2 : 1); }
   constexpr size_t span_bytes() const { return codes_offset() + code_bytes(); }
@@ -91,11 +121,14 @@ inline constexpr PackedLayout packed_layout(PackedFormat format) {
     case PackedFormat::q6_k: return {CodeKind::u6, ScaleKind::nested16, 32};
     case PackedFormat::iq4_nl: return {CodeKind::lut4, ScaleKind::flat, 128};
     case PackedFormat::iq4_xs: return {CodeKind::lut4, ScaleKind::nested32, 128};
+    case PackedFormat::q4: return {CodeKind::lut4, ScaleKind::span_sub5, 128};
+    case PackedFormat::q6: return {CodeKind::u6, ScaleKind::span_sub5, 32};
+    case PackedFormat::q8: return {CodeKind::u8, ScaleKind::span, 128};
   }
   return {};
 }
 
-// lut4: the non-linear values of IQ4_NL and IQ4_XS, plus 128.
+// lut4: the non-linear values of IQ4_NL, IQ4_XS and Q4, plus 128.
 inline constexpr uint8_t kLut4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
 
 }  // namespace qwin

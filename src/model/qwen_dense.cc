@@ -113,14 +113,21 @@ void QwenDense::forward(const ForwardBatch& batch) {
   embed(batch.token_ids);
   fill_rope(batch);
   for (uint32_t i = 0; i < config_.num_layers; ++i) {
-    attention_block(weights_.layers[i], batch, batch.kv_layers[i], config_.layer_window[i]);
-    mlp_block(weights_.layers[i]);
+    attention_block(i, batch);
+    mlp_block(i);
   }
 }
 
-void QwenDense::attention_block(const LayerWeights& layer, const ForwardBatch& batch, const KvView& kv,
-                                int64_t layer_window) {
+void QwenDense::observe(LayerObserver observer) {
+  QWIN_CHECK(context_.float32());
+  observer_ = std::move(observer);
+}
+
+void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {
+  const LayerWeights& layer = weights_.layers[index];
+  const KvView& kv = batch.kv_layers[index];
   rms_norm(context_, hidden_states_, layer.input_layernorm, config_.rms_norm_eps, normed_);
+  show(index, LayerInput::qkv, normed_);
   // Scores multiply the error of q by K, whose biases reach hundreds: the input of q, k and v keeps what quantization
   // leaves over, for a fifteenth more dot products.
   const LinearPart qkv[] = {{.weight = &layer.q_proj, .bias = layer.q_bias, .out = q_},
@@ -134,17 +141,21 @@ void QwenDense::attention_block(const LayerWeights& layer, const ForwardBatch& b
   rope(context_, q_, cos_, sin_, config_.head_dim);
   rope(context_, k_, cos_, sin_, config_.head_dim);
   store_kv(context_, k_, v_, kv, batch.ranges);
-  attention(context_, q_, kv, batch.ranges, layer_window, attention_out_);
+  attention(context_, q_, kv, batch.ranges, config_.layer_window[index], attention_out_);
+  show(index, LayerInput::o, attention_out_);
 
   input_.set(context_, attention_out_);
   const LinearPart o[] = {{.weight = &layer.o_proj, .residual = hidden_states_.data, .out = hidden_states_}};
   linear(context_, input_, scratch_, o);
 }
 
-void QwenDense::mlp_block(const LayerWeights& layer) {
+void QwenDense::mlp_block(size_t index) {
+  const LayerWeights& layer = weights_.layers[index];
   rms_norm(context_, hidden_states_, layer.post_attention_layernorm, config_.rms_norm_eps, normed_);
   input_.set(context_, normed_);
+  show(index, LayerInput::gate_up, normed_);
   gate_up(context_, input_, scratch_, layer.gate_proj, layer.up_proj, gate_, up_, down_input_);
+  show(index, LayerInput::down, gate_);  // in float32 gate_up() leaves its result there
   const LinearPart down[] = {{.weight = &layer.down_proj, .residual = hidden_states_.data, .out = hidden_states_}};
   linear(context_, down_input_, scratch_, down);
 }

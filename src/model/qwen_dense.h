@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -23,6 +24,11 @@ struct ForwardBatch {
   std::span<const KvView> kv_layers;   // [num_layers]
 };
 
+// What the matrices of a layer read.
+enum class LayerInput { qkv, o, gate_up, down };
+// Sees every input of a forward(), [num_tokens, columns].
+using LayerObserver = std::function<void(size_t layer, LayerInput which, const Matrix& x)>;
+
 // Owns the weights and every buffer of a step; nothing is allocated after construction. One thread drives it.
 class QwenDense {
  public:
@@ -37,6 +43,9 @@ class QwenDense {
   // Their hidden states [rows.size(), hidden_size] after the last norm. Valid until the next call.
   Matrix hidden_states(std::span<const int32_t> rows);
 
+  // From now on the observer is called. Requires: float32 arithmetic, in which every input is there as a matrix.
+  void observe(LayerObserver observer);
+
   const ModelConfig& config() const { return config_; }
   size_t max_tokens() const { return max_tokens_; }
   size_t max_logit_rows() const { return max_logit_rows_; }
@@ -44,13 +53,17 @@ class QwenDense {
  private:
   void embed(std::span<const int32_t> token_ids);
   void fill_rope(const ForwardBatch& batch);
-  void attention_block(const LayerWeights& layer, const ForwardBatch& batch, const KvView& kv, int64_t layer_window);
-  void mlp_block(const LayerWeights& layer);
+  void attention_block(size_t layer, const ForwardBatch& batch);
+  void mlp_block(size_t layer);
+  void show(size_t layer, LayerInput which, const Matrix& x) const {
+    if (observer_) observer_(layer, which, x);
+  }
 
   const ModelConfig config_;
   const ModelWeights weights_;
   const RopeTable rope_;
   OpsContext& context_;
+  LayerObserver observer_;
   const size_t max_tokens_, max_logit_rows_;
 
   Buffer memory_;

@@ -13,8 +13,8 @@ namespace {
 // Walks the checkpoint in the order the forward pass reads it: first to add up the memory, then to fill it.
 class WeightLoader {
  public:
-  WeightLoader(const ModelConfig& config, const ModelFiles& files, bool float32)
-      : config_(config), files_(files), float32_(float32) {}
+  WeightLoader(const ModelConfig& config, const ModelFiles& files, WeightForm form)
+      : config_(config), files_(files), form_(form) {}
 
   // Without a destination only the sizes are added up.
   ModelWeights walk() {
@@ -28,7 +28,8 @@ class WeightLoader {
       weights.layers.push_back(layer("model.layers." + std::to_string(i) + "."));
     weights.norm = vector("model.norm.weight", hidden);
     const TensorInfo* head = find_tensor(files_, "lm_head.weight");
-    weights.lm_head = head == nullptr ? pack(embed_tokens) : matrix("lm_head.weight", config_.vocab_size, hidden);
+    if (head != nullptr) head = &require_tensor(files_, "lm_head.weight", shape(config_.vocab_size, hidden));
+    weights.lm_head = pack(head == nullptr ? embed_tokens : stored(*head), true);
     return weights;
   }
 
@@ -64,15 +65,16 @@ class WeightLoader {
   }
 
   PackedWeight matrix(const std::string& name, uint64_t rows, uint64_t columns) {
-    return pack(stored(require_tensor(files_, name, shape(rows, columns))));
+    return pack(stored(require_tensor(files_, name, shape(rows, columns))), false);
   }
 
-  PackedWeight pack(const StoredMatrix& source) {
-    if (float32_) return {.stored = kept(source)};
+  PackedWeight pack(const StoredMatrix& source, bool is_head) {
+    if (form_ == WeightForm::float32) return {.stored = kept(source)};
     PackedWeight weight{.stored = source};
-    if (tiles_ != nullptr) weight = pack_weight(context_->team, source, tiles_ + tile_bytes_);
+    const DType type = packed_type(form_, source, is_head);
+    if (tiles_ != nullptr) weight = pack_weight(context_->team, source, type, tiles_ + tile_bytes_);
     if (files_.is_borrowed) weight.stored.data = nullptr;
-    tile_bytes_ += packed_weight_bytes(source);
+    tile_bytes_ += packed_weight_bytes(source, type);
     if (tiles_ != nullptr && *progress_) (*progress_)(tile_bytes_, total_);
     return weight;
   }
@@ -125,7 +127,7 @@ class WeightLoader {
 
   const ModelConfig& config_;
   const ModelFiles& files_;
-  const bool float32_;
+  const WeightForm form_;
   OpsContext* context_ = nullptr;
   std::byte* tiles_ = nullptr;
   float* vectors_ = nullptr;
@@ -137,15 +139,21 @@ class WeightLoader {
 
 }  // namespace
 
-uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32) {
-  WeightLoader loader(config, files, float32);
+DType packed_type(WeightForm form, const StoredMatrix& stored, bool is_head) {
+  if (stored.columns % kSpan != 0 || form == WeightForm::stored) return packed_type(stored.dtype);
+  if (form == WeightForm::q4) return is_head ? DType::q6 : DType::q4;
+  return DType::q8;
+}
+
+uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, WeightForm form) {
+  WeightLoader loader(config, files, form);
   loader.walk();
   return loader.memory_bytes();
 }
 
-ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
+ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, WeightForm form, OpsContext& context,
                           const LoadProgress& progress) {
-  WeightLoader loader(config, files, context.float32());
+  WeightLoader loader(config, files, form);
   loader.walk();
   return loader.fill(context, progress);
 }

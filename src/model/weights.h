@@ -45,13 +45,24 @@ struct ModelWeights {
 // Called with the bytes packed so far and in all.
 using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// Anonymous memory load_weights() will take; nothing is packed for float32.
-uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, bool float32);
+// How matrices are kept in memory.
+enum class WeightForm {
+  stored,   // in the file's own bits; F32, F16 and BF16 in Q8_0
+  q4,       // quantized while they are loaded: Q4, the head Q6
+  q8,       // Q8
+  float32,  // not at all: the oracle reads the file's rows
+};
+
+// The type a matrix of the model is packed as. Rows that are no multiple of 128 columns stay in their stored form.
+DType packed_type(WeightForm form, const StoredMatrix& stored, bool is_head);
+
+// Anonymous memory load_weights() will take.
+uint64_t weight_memory_bytes(const ModelConfig& config, const ModelFiles& files, WeightForm form);
 
 // Repacks every matrix once. `files` must stay open, unless they are borrowed: embeddings (and float32 rows) are read
 // from them.
 // Throws Error: missing_tensor, bad_shape, non_finite.
-ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, OpsContext& context,
+ModelWeights load_weights(const ModelConfig& config, const ModelFiles& files, WeightForm form, OpsContext& context,
                           const LoadProgress& progress);
 
 }  // namespace qwin

@@ -88,7 +88,8 @@ void LinearSweep::fill_sums(size_t part_index) {
       for (size_t at = span * x.token_stride; at < span * x.token_stride + tokens; ++at) {
         const int16_t* sums = x.sums + at * 8;
         for (size_t g = 0; g < groups; ++g) {
-          const int sum = groups == 8 ? sums[g] : sums[2 * g] + sums[2 * g + 1];
+          int sum = 0;
+          for (size_t i = g * (8 / groups); i < (g + 1) * (8 / groups); ++i) sum += sums[i];
           zero_sums[at * groups + g] = factor * sum;
           min_sums[at * groups + g / 4 * 4 + kOrder[g % 4]] = static_cast<int16_t>(sum);
         }

@@ -12,6 +12,7 @@
 #include "quant/decode.h"
 #include "quant/dequantize.h"
 #include "quant/quantize.h"
+#include "quant/quantize_spans.h"
 
 namespace qwin {
 
@@ -19,8 +20,32 @@ namespace {
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-size_t spans_of(const StoredMatrix& stored) {
-  const PackedLayout layout = packed_layout(packed_format(stored.dtype));
+PackedFormat packed_format(DType type) {
+  switch (type) {
+    case DType::q4_0: return PackedFormat::q4_0;
+    case DType::q4_1: return PackedFormat::q4_1;
+    case DType::q5_0: return PackedFormat::q5_0;
+    case DType::q5_1: return PackedFormat::q5_1;
+    case DType::q2_k: return PackedFormat::q2_k;
+    case DType::q3_k: return PackedFormat::q3_k;
+    case DType::q4_k: return PackedFormat::q4_k;
+    case DType::q5_k: return PackedFormat::q5_k;
+    case DType::q6_k: return PackedFormat::q6_k;
+    case DType::iq4_nl: return PackedFormat::iq4_nl;
+    case DType::iq4_xs: return PackedFormat::iq4_xs;
+    case DType::q4: return PackedFormat::q4;
+    case DType::q6: return PackedFormat::q6;
+    case DType::q8: return PackedFormat::q8;
+    case DType::q8_0:
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16: break;
+  }
+  return PackedFormat::q8_0;
+}
+
+size_t spans_of(const StoredMatrix& stored, PackedFormat format) {
+  const PackedLayout layout = packed_layout(format);
   return round_up(round_up(stored.columns, kSpan) / kSpan, static_cast<size_t>(layout.spans_per_block()));
 }
 
@@ -82,14 +107,29 @@ inline void put_nested_block(const CodeBlock& source, int row, uint8_t* block) {
   if (layout.has_min()) put_half(block, kTileRows + row, source.dmin_bits);
 }
 
-// One row of float weights as Q8_0 blocks, zeros after the last column.
-void quantize_stored_row(const StoredMatrix& stored, size_t row, std::vector<float>& floats,
+// One span block of the file: 128 columns.
+template <PackedFormat kFormat>
+inline void put_span_block(const CodeBlock& source, int row, uint8_t* block) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  uint8_t* codes = block + layout.span_offset(0) + layout.codes_offset();
+  for (int g = 0; g < 4; ++g) put_group<kFormat>(codes, row, g, source.quants + g * 32);
+  if constexpr (layout.scale == ScaleKind::span) return put_half(block, row, source.d_bits);
+  static_assert(kHeadScale == kHeadUnit);
+  uint32_t head = static_cast<uint32_t>(source.d_bits) >> 3 << 20;
+  for (int g = 0; g < 4; ++g) head |= (static_cast<uint32_t>(source.sub_scales[g]) & 31) << (5 * g);
+  put_quad(block, 0, row, head);
+}
+
+// One row as blocks of another type, zeros after the last column.
+void quantize_stored_row(const StoredMatrix& stored, size_t row, DType type, std::vector<float>& floats,
                          std::vector<std::byte>& blocks) {
-  const size_t padded = round_up(stored.columns, 32);
+  const DTypeInfo& info = dtype_info(type);
+  const size_t padded = round_up(stored.columns, info.block_elements);
   floats.assign(padded, 0.0f);
-  blocks.resize(padded / 32 * 34);
+  blocks.resize(padded / info.block_elements * info.block_bytes);
   dequantize(stored.dtype, stored.data + row * stored.row_bytes(), stored.columns, floats.data());
-  quantize_q8_0(floats.data(), padded, blocks.data());
+  if (type == DType::q8_0) return quantize_q8_0(floats.data(), padded, blocks.data());
+  quantize_spans(type, floats.data(), padded, nullptr, 32, blocks.data());
 }
 
 using PackRowFn = void (*)(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, size_t block_bytes,
@@ -108,7 +148,9 @@ void pack_row(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, 
     const int group = static_cast<int>(i % 4);
     if constexpr (std::is_void_v<Direct>) {
       unpack(source, &codes);
-      if constexpr (layout.nested()) {
+      if constexpr (layout.of_span()) {
+        put_span_block<kFormat>(codes, row, nested);
+      } else if constexpr (layout.nested()) {
         put_nested_block<kFormat>(codes, row, nested);
       } else {
         put_flat_block<kFormat>(codes, row, group, flat);
@@ -126,26 +168,26 @@ constexpr PackRowFn kPackRow[] = {
     pack_row<PackedFormat::q5_1>, pack_row<PackedFormat::q8_0>,   pack_row<PackedFormat::q2_k>,
     pack_row<PackedFormat::q3_k>, pack_row<PackedFormat::q4_k>,   pack_row<PackedFormat::q5_k>,
     pack_row<PackedFormat::q6_k>, pack_row<PackedFormat::iq4_nl>, pack_row<PackedFormat::iq4_xs>,
+    pack_row<PackedFormat::q4>,   pack_row<PackedFormat::q6>,     pack_row<PackedFormat::q8>,
 };
 static_assert(std::size(kPackRow) == kNumPackedFormats);
 
 class TilePacker {
  public:
-  explicit TilePacker(const StoredMatrix& stored)
+  TilePacker(const StoredMatrix& stored, DType type)
       : stored_(stored),
-        is_float_(code_format(stored.dtype) == nullptr),
-        dtype_(is_float_ ? DType::q8_0 : stored.dtype),
-        unpack_(unpack_block(dtype_)),
-        pack_row_(kPackRow[static_cast<int>(packed_format(stored.dtype))]) {}
+        type_(type),
+        unpack_(unpack_block(type)),
+        pack_row_(kPackRow[static_cast<int>(packed_format(type))]) {}
 
   void pack(size_t tile, uint8_t* destination) {
-    const DTypeInfo& info = dtype_info(dtype_);
+    const DTypeInfo& info = dtype_info(type_);
     const size_t num_blocks = round_up(stored_.columns, info.block_elements) / info.block_elements;
     const size_t last = std::min<size_t>((tile + 1) * kTileRows, stored_.rows);
     for (size_t row = tile * kTileRows; row < last; ++row) {
       const std::byte* blocks = stored_.data + row * stored_.row_bytes();
-      if (is_float_) {
-        quantize_stored_row(stored_, row, floats_, quantized_);
+      if (stored_.dtype != type_) {
+        quantize_stored_row(stored_, row, type_, floats_, quantized_);
         blocks = quantized_.data();
       }
       pack_row_(unpack_, blocks, num_blocks, info.block_bytes, static_cast<int>(row % kTileRows), destination);
@@ -154,8 +196,7 @@ class TilePacker {
 
  private:
   const StoredMatrix& stored_;
-  const bool is_float_;
-  const DType dtype_;
+  const DType type_;
   const UnpackBlockFn unpack_;
   const PackRowFn pack_row_;
   std::vector<float> floats_;
@@ -164,47 +205,29 @@ class TilePacker {
 
 }  // namespace
 
-PackedFormat packed_format(DType dtype) {
-  switch (dtype) {
-    case DType::q4_0: return PackedFormat::q4_0;
-    case DType::q4_1: return PackedFormat::q4_1;
-    case DType::q5_0: return PackedFormat::q5_0;
-    case DType::q5_1: return PackedFormat::q5_1;
-    case DType::q2_k: return PackedFormat::q2_k;
-    case DType::q3_k: return PackedFormat::q3_k;
-    case DType::q4_k: return PackedFormat::q4_k;
-    case DType::q5_k: return PackedFormat::q5_k;
-    case DType::q6_k: return PackedFormat::q6_k;
-    case DType::iq4_nl: return PackedFormat::iq4_nl;
-    case DType::iq4_xs: return PackedFormat::iq4_xs;
-    case DType::q8_0:
-    case DType::f32:
-    case DType::f16:
-    case DType::bf16: return PackedFormat::q8_0;
-  }
-  return PackedFormat::q8_0;
-}
+DType packed_type(DType stored) { return code_format(stored) == nullptr ? DType::q8_0 : stored; }
 
-size_t packed_weight_bytes(const StoredMatrix& stored) {
-  const PackedLayout layout = packed_layout(packed_format(stored.dtype));
+size_t packed_weight_bytes(const StoredMatrix& stored, DType type) {
+  const PackedFormat format = packed_format(type);
+  const PackedLayout layout = packed_layout(format);
   const size_t tiles = round_up(stored.rows, kTileRows) / kTileRows;
-  return tiles * (spans_of(stored) / static_cast<size_t>(layout.spans_per_block())) * layout.block_bytes();
+  return tiles * (spans_of(stored, format) / static_cast<size_t>(layout.spans_per_block())) * layout.block_bytes();
 }
 
-PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, std::byte* destination) {
+PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, DType type, std::byte* destination) {
   PackedWeight weight;
   weight.stored = stored;
-  weight.format = packed_format(stored.dtype);
+  weight.format = packed_format(type);
   weight.tiles = destination;
   weight.num_tiles = round_up(stored.rows, kTileRows) / kTileRows;
-  weight.tile_bytes = packed_weight_bytes(stored) / weight.num_tiles;
-  weight.num_spans = static_cast<int>(spans_of(stored));
+  weight.tile_bytes = packed_weight_bytes(stored, type) / weight.num_tiles;
+  weight.num_spans = static_cast<int>(spans_of(stored, weight.format));
 
   std::mutex mutex;
   std::exception_ptr failure;
   team.for_each(weight.num_tiles, 8, [&](size_t begin, size_t end, int) {
     try {
-      TilePacker packer(stored);
+      TilePacker packer(stored, type);
       for (size_t tile = begin; tile < end; ++tile) {
         packer.pack(tile, reinterpret_cast<uint8_t*>(destination) + tile * weight.tile_bytes);
       }

@@ -32,14 +32,15 @@ struct PackedWeight {
   int num_spans = 0;
 };
 
-// The packed format of a stored type: its own, or q8_0 for F32, F16 and BF16.
-PackedFormat packed_format(DType dtype);
+// The type a matrix is packed as when nothing else is asked for: its own, or Q8_0 for F32, F16 and BF16.
+DType packed_type(DType stored);
 
-// Bytes pack_weight() will write, a multiple of 64.
-size_t packed_weight_bytes(const StoredMatrix& stored);
+// Bytes pack_weight() will write, a multiple of 64. `type` has codes; another one than the stored one is Q8_0, Q4, Q6
+// or Q8, and the last three need a multiple of 128 columns.
+size_t packed_weight_bytes(const StoredMatrix& stored, DType type);
 
-// Repacks `stored` into `destination` (zeroed, 64-byte aligned). Throws Error(non_finite) when float weights do not
-// quantize.
-PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, std::byte* destination);
+// Repacks `stored` as `type` into `destination` (zeroed, 64-byte aligned), row by row; without loss where the type is
+// the stored one. Throws Error(non_finite) when weights do not quantize.
+PackedWeight pack_weight(ThreadTeam& team, const StoredMatrix& stored, DType type, std::byte* destination);
 
 }  // namespace qwin

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF's quantized blocks as they lie in a file (little-endian, no padding). For the decoder and for kernels that
-// repack. A flat block has 32 elements and one scale; a nested block has 256 elements in groups with integer scales of
-// their own. Elements are written e0, e1 …; a byte is drawn from bit 7 to bit 0; d, m, dmin are f16 bits.
+// Quantized blocks as they lie in a file (little-endian, no padding): GGUF's and qwin's own. For the decoder and for
+// kernels that repack. A flat block has 32 elements and one scale; a nested block has 256 elements in groups with
+// integer scales of their own; a span block, qwin's, has 128. Elements are written e0, e1 …; a byte is drawn from bit 7
+// to bit 0; d, m, dmin are f16 bits.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@ namespace qwin {
 
 inline constexpr int kFlatElements = 32;
 inline constexpr int kNestedElements = 256;
+inline constexpr int kSpanElements = 128;
 
 // IQ4_NL and IQ4_XS store an index into this table.
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -133,5 +135,36 @@ struct BlockIQ4_XS {
   uint8_t qs[128];
 };
 static_assert(sizeof(BlockIQ4_XS) == 136);
+
+// Span blocks: four groups of 32 with signed sub-scales of 5 bits, which choose the side a table's or code's longer end
+// is on, and a scale without a sign or the last three bits of an f16.
+//   head          = | d : 12 | sub[3] : 5 | sub[2] : 5 | sub[1] : 5 | sub[0] : 5 |
+// The f16 counts 2^-12: with sub-scales and codes up to 1905 times as large, its range is where weights are.
+inline constexpr float kHeadUnit = 0x1p-12f;
+
+// w = d * sub[g] * kIq4Values[q]
+//   qs[32h + i]   = | e(64h+32+i) : 4 | e(64h+i) : 4 |                          h in 0..1, i in 0..31
+struct BlockQ4 {
+  uint32_t head;
+  uint8_t qs[64];
+};
+static_assert(sizeof(BlockQ4) == 68);
+
+// w = d * sub[g] * (q - 32), q in 0..63
+//   ql            four low bits as Q4's qs
+//   qh[i]         = | high 2 of e(96+i) | e(64+i) | e(32+i) | e(i) |            i in 0..31
+struct BlockQ6 {
+  uint32_t head;
+  uint8_t ql[64];
+  uint8_t qh[32];
+};
+static_assert(sizeof(BlockQ6) == 100);
+
+// w = d * q, qs[i] = e(i)
+struct BlockQ8 {
+  uint16_t d;
+  int8_t qs[128];
+};
+static_assert(sizeof(BlockQ8) == 130);
 
 }  // namespace qwin

@@ -159,6 +159,27 @@ void unpack(const BlockIQ4_XS& s, CodeBlock* b) {
   }
 }
 
+// The head and the nibbles of a span block.
+void unpack_span(uint32_t head, const uint8_t (&nibbles)[64], CodeBlock* b) {
+  b->d_bits = static_cast<uint16_t>(head >> 20 << 3);
+  for (int g = 0; g < 4; ++g) b->sub_scales[g] = static_cast<int16_t>(static_cast<int32_t>(head << (27 - 5 * g)) >> 27);
+  for (int i = 0; i < 2; ++i) unpack_nibbles(nibbles + 32 * i, 32, b->quants + 64 * i);
+}
+
+void unpack(const BlockQ4& s, CodeBlock* b) { unpack_span(s.head, s.qs, b); }
+
+void unpack(const BlockQ6& s, CodeBlock* b) {
+  unpack_span(s.head, s.ql, b);
+  for (int g = 0; g < 4; ++g) {
+    for (int i = 0; i < 32; ++i) b->quants[32 * g + i] |= ((s.qh[i] >> (2 * g)) & 3) << 4;
+  }
+}
+
+void unpack(const BlockQ8& s, CodeBlock* b) {
+  b->d_bits = s.d;
+  for (int i = 0; i < kSpanElements; ++i) b->quants[i] = static_cast<uint8_t>(s.qs[i] + 128);
+}
+
 template <typename Block>
 void unpack_stored(const std::byte* src, CodeBlock* b) {
   unpack(load<Block>(src), b);
@@ -176,18 +197,21 @@ void set_codes(const CodeFormat& format, CodeBlock* b) {
 
 const CodeFormat* code_format(DType type) {
   static constexpr CodeFormat kFormats[] = {
-      {32, 32, 4, 8, false, false},    // Q4_0
-      {32, 32, 4, 0, true, false},     // Q4_1
-      {32, 32, 5, 16, false, false},   // Q5_0
-      {32, 32, 5, 0, true, false},     // Q5_1
-      {32, 32, 8, 128, false, false},  // Q8_0
-      {256, 16, 2, 0, true, false},    // Q2_K
-      {256, 16, 3, 4, false, false},   // Q3_K
-      {256, 32, 4, 0, true, false},    // Q4_K
-      {256, 32, 5, 0, true, false},    // Q5_K
-      {256, 16, 6, 32, false, false},  // Q6_K
-      {32, 32, 4, 0, false, true},     // IQ4_NL
-      {256, 32, 4, 0, false, true},    // IQ4_XS
+      {32, 32, 4, 8, false, false},      // Q4_0
+      {32, 32, 4, 0, true, false},       // Q4_1
+      {32, 32, 5, 16, false, false},     // Q5_0
+      {32, 32, 5, 0, true, false},       // Q5_1
+      {32, 32, 8, 128, false, false},    // Q8_0
+      {256, 16, 2, 0, true, false},      // Q2_K
+      {256, 16, 3, 4, false, false},     // Q3_K
+      {256, 32, 4, 0, true, false},      // Q4_K
+      {256, 32, 5, 0, true, false},      // Q5_K
+      {256, 16, 6, 32, false, false},    // Q6_K
+      {32, 32, 4, 0, false, true},       // IQ4_NL
+      {256, 32, 4, 0, false, true},      // IQ4_XS
+      {128, 32, 4, 0, false, true},      // Q4
+      {128, 32, 6, 32, false, false},    // Q6
+      {128, 128, 8, 128, false, false},  // Q8
   };
   static_assert(std::size(kFormats) == kNumDTypes - static_cast<int>(DType::q4_0));
   return type < DType::q4_0 ? nullptr : &kFormats[static_cast<int>(type) - static_cast<int>(DType::q4_0)];
@@ -207,6 +231,9 @@ UnpackBlockFn unpack_block(DType type) {
     case DType::q6_k: return unpack_stored<BlockQ6_K>;
     case DType::iq4_nl: return unpack_stored<BlockIQ4_NL>;
     case DType::iq4_xs: return unpack_stored<BlockIQ4_XS>;
+    case DType::q4: return unpack_stored<BlockQ4>;
+    case DType::q6: return unpack_stored<BlockQ6>;
+    case DType::q8: return unpack_stored<BlockQ8>;
     case DType::f32:
     case DType::f16:
     case DType::bf16: return nullptr;
@@ -225,7 +252,7 @@ void decode_block(DType type, const std::byte* src, CodeBlock* block) {
   block->sub_scales[0] = 1;
   if (!format->has_mins) std::fill_n(block->sub_mins, 16, int16_t{0});
   unpack_block(type)(src, block);
-  block->d = half_to_float(block->d_bits);
+  block->d = half_to_float(block->d_bits) * (type == DType::q4 || type == DType::q6 ? kHeadUnit : 1);
   block->dmin = half_to_float(block->dmin_bits);
   set_codes(*format, block);
 }

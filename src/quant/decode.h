@@ -14,12 +14,12 @@ namespace qwin {
 
 // What all blocks of a type have in common.
 struct CodeFormat {
-  int num_elements;  // 32 (flat: one group) or 256 (nested)
-  int group_size;    // elements that share a sub-scale: 16 or 32
+  int num_elements;  // 32 (flat: one group), 128 (span) or 256 (nested)
+  int group_size;    // elements that share a sub-scale: 16 or 32; Q8: 128
   int bits;          // a stored quant is in 0 … 2^bits - 1
   int zero_point;    // code = quant - zero_point; unused when has_table
   bool has_mins;     // Q4_1, Q5_1, Q2_K, Q4_K, Q5_K; otherwise dmin and sub_mins are zero
-  bool has_table;    // IQ4_NL, IQ4_XS: code = kIq4Values[quant]
+  bool has_table;    // IQ4_NL, IQ4_XS, Q4: code = kIq4Values[quant]
 
   int num_groups() const { return num_elements / group_size; }
 };
@@ -31,14 +31,15 @@ const CodeFormat* code_format(DType type);
 struct CodeBlock {
   int32_t num_elements;
   int32_t group_size;
-  uint16_t d_bits;     // f16 bits of d as stored
+  uint16_t d_bits;     // f16 bits of d as stored; Q4, Q6: in units of kHeadUnit
   uint16_t dmin_bits;  // f16 bits of dmin; Q4_1 and Q5_1: of -m, their m with the sign flipped
   float d;
   float dmin;
-  int16_t sub_scales[16];  // [num_groups], zero point subtracted; flat types: {1}
+  int16_t sub_scales[16];  // [num_groups], zero point subtracted; flat types and Q8: {1}
   int16_t sub_mins[16];    // [num_groups]; Q4_1, Q5_1: {1}; types without mins: 0
   int16_t codes[256];      // [num_elements], zero point subtracted
-  uint8_t quants[256];  // [num_elements], unsigned as stored: code + zero_point, or the table index. Q8_0: code + 128
+  uint8_t
+      quants[256];  // [num_elements], unsigned as stored: code + zero_point, or the table index. Q8_0, Q8: code + 128
 };
 
 // Decodes the block at `src` (any alignment; dtype_info(type).block_bytes bytes).

@@ -16,10 +16,16 @@ KvShape kv_shape(const ModelConfig& config, const ModelFiles& files, KvType type
           .wide = type == KvType::q8 ? wide_key_channels(config, files) : std::vector<WideKeyChannels>()};
 }
 
+WeightForm RunnerOptions::weight_form() const {
+  if (isa == CpuIsa::float32) return WeightForm::float32;
+  return quantize_bits == 4 ? WeightForm::q4 : quantize_bits == 8 ? WeightForm::q8 : WeightForm::stored;
+}
+
 Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
                const LoadProgress& progress)
     : context_(options.isa, options.num_threads, options.cores),
-      model_(config, load_weights(config, files, context_, progress), context_, kMaxBatchTokens, kMaxLogitRows),
+      model_(config, load_weights(config, files, options.weight_form(), context_, progress), context_, kMaxBatchTokens,
+             kMaxLogitRows),
       kv_shape_(qwin::kv_shape(config, files, options.kv_type)) {}
 
 void Runner::allocate_pages(int32_t num_pages) {

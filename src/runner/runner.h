@@ -23,6 +23,9 @@ struct RunnerOptions {
   int num_threads = 1;
   std::vector<int> cores;
   KvType kv_type = KvType::f16;
+  int quantize_bits = 0;  // 4 or 8: matrices are quantized while they are loaded
+
+  WeightForm weight_form() const;
 };
 
 inline constexpr size_t kMaxBatchTokens = 256;
@@ -46,6 +49,9 @@ class Runner {
   Matrix logits(std::span<const int32_t> rows) { return model_.logits(rows); }
   // Hidden states [rows.size(), hidden_size] after the last norm, on the same terms.
   Matrix hidden_states(std::span<const int32_t> rows) { return model_.hidden_states(rows); }
+
+  // Shows the inputs of every layer's matrices, on the terms of QwenDense::observe().
+  void observe(LayerObserver observer) { model_.observe(std::move(observer)); }
 
   const char* kernels_name() const { return context_.float32() ? "float32" : context_.kernels.name; }
   const KvShape& kv_shape() const { return kv_shape_; }

@@ -34,7 +34,7 @@ TEST(StepWorkTest, AModelsWorkFollowsFromItsShapes) {
   const ModelFiles files = open_model_files(std::string(QWIN_TESTDATA) + "/tiny/qwen2_tied_gguf_q8_0/model.gguf");
   const ModelConfig c = read_model_config(files);
   const uint64_t q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim, h = c.hidden_size;
-  const ModelWork work = model_work(c, files, CpuIsa::reference, 64);
+  const ModelWork work = model_work(c, files, WeightForm::stored, 64);
   EXPECT_EQ(work.block_macs, c.num_layers * (h * q + 2 * h * kv + q * h + 3 * h * c.intermediate_size));
   EXPECT_EQ(work.head_macs, h * c.vocab_size);
   EXPECT_EQ(work.kv_bytes, 64u);

@@ -120,9 +120,19 @@ TEST(GgufTest, ReadsVersionTwoAndEverySupportedType) {
   for (int type = 0; type < kNumDTypes; ++type) {
     GgufWriter writer;
     writer.version = 2;
+    writer.add_u32("qwin.format_version", 1);
     writer.add_tensor("t", static_cast<DType>(type), {2, 256});
     const std::string bytes = writer.bytes();
     EXPECT_EQ(read_bytes(bytes).tensors.find("t")->dtype, static_cast<DType>(type));
+  }
+}
+
+TEST(GgufTest, OwnTypesComeWithTheVersionOfTheirFormat) {
+  for (const std::optional<uint32_t> version : {std::optional<uint32_t>(), std::optional<uint32_t>(2)}) {
+    GgufWriter writer;
+    if (version) writer.add_u32("qwin.format_version", *version);
+    writer.add_tensor("t", DType::q4, {2, 256});
+    EXPECT_EQ(error_of_bytes(writer.bytes()), "bad_version");
   }
 }
 

@@ -72,6 +72,17 @@ uint16_t random_half(Random& random, WeightPattern pattern) {
   return half;
 }
 
+// span_sub5: the scale of a half without its sign, and sub-scales, -16 at the most.
+void fill_heads(Random& random, WeightPattern pattern, uint8_t* block) {
+  for (size_t row = 0; row < kTileRows; ++row) {
+    const uint32_t subs = pattern == WeightPattern::max_codes   ? 0x84210
+                          : pattern == WeightPattern::min_codes ? 0
+                                                                : static_cast<uint32_t>(random() & 0xfffff);
+    const uint32_t head = static_cast<uint32_t>(random_half(random, pattern) & 0x7fff) >> 3 << 20 | subs;
+    std::memcpy(block + 4 * row, &head, 4);
+  }
+}
+
 }  // namespace
 
 std::vector<CpuIsa> runnable_rungs() {
@@ -172,7 +183,11 @@ GuardedArray<uint8_t> make_tiles(Random& random, PackedFormat format, int num_ro
     }
     for (int span = 0; layout.nested() && pattern == WeightPattern::max_codes && span < layout.spans_per_block();
          ++span)
-      std::memset(block + layout.span_offset(span), 0x80, layout.scales_bytes());           // -128
+      std::memset(block + layout.span_offset(span), 0x80, layout.scales_bytes());  // -128
+    if (layout.scale == ScaleKind::span_sub5) {
+      fill_heads(random, pattern, block);
+      continue;
+    }
     const size_t halves = layout.nested() ? layout.span_offset(0) : layout.codes_offset();  // where the f16 end
     for (size_t i = 0; i < halves; i += 2) {
       const uint16_t half = random_half(random, pattern);

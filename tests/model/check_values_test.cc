@@ -27,7 +27,7 @@ struct ScalePlace {
 const ScalePlace kScales[] = {
     {DType::q4_0, 0}, {DType::q4_1, 0},  {DType::q4_1, 2},   {DType::q5_0, 0},   {DType::q5_1, 0},   {DType::q5_1, 2},
     {DType::q8_0, 0}, {DType::q2_k, 80}, {DType::q2_k, 82},  {DType::q3_k, 108}, {DType::q4_k, 0},   {DType::q4_k, 2},
-    {DType::q5_k, 0}, {DType::q5_k, 2},  {DType::q6_k, 208}, {DType::iq4_nl, 0}, {DType::iq4_xs, 0},
+    {DType::q5_k, 0}, {DType::q5_k, 2},  {DType::q6_k, 208}, {DType::iq4_nl, 0}, {DType::iq4_xs, 0}, {DType::q8, 0},
 };
 
 std::optional<uint64_t> find(DType dtype, const std::string& bytes) {
@@ -66,6 +66,15 @@ TEST(FindNonFiniteTest, FindsEveryScaleOfEveryBlockType) {
   }
 }
 
+TEST(FindNonFiniteTest, FindsScalesThatShareAWord) {
+  for (const DType dtype : {DType::q4, DType::q6}) {
+    const size_t block = dtype_info(dtype).block_bytes;
+    const std::string bytes(5 * block, '\0');
+    EXPECT_EQ(find(dtype, with_value<uint32_t>(bytes, 3 * block, 0xf8000000)), 3u);
+    EXPECT_EQ(find(dtype, with_value<uint32_t>(bytes, 3 * block, 0xf00fffff)), std::nullopt);
+  }
+}
+
 TEST(FindNonFiniteTest, IgnoresTheQuantsOfABlock) {
   for (int type = 3; type < kNumDTypes; ++type) {
     const DType dtype = static_cast<DType>(type);
@@ -73,6 +82,7 @@ TEST(FindNonFiniteTest, IgnoresTheQuantsOfABlock) {
     for (const ScalePlace& place : kScales) {
       if (place.dtype == dtype) bytes = with_value<uint16_t>(bytes, place.offset, 0);
     }
+    if (dtype == DType::q4 || dtype == DType::q6) bytes = with_value<uint32_t>(bytes, 0, 0);
     EXPECT_EQ(find(dtype, bytes), std::nullopt) << dtype_info(dtype).name;
   }
 }

@@ -19,9 +19,9 @@ namespace {
 // A weight in kernel form with the memory that holds it.
 struct Weight {
   Weight(OpsContext& context, std::mt19937_64& random, DType dtype, size_t rows, size_t columns)
-      : blocks(random, dtype, rows, columns), tiles(packed_weight_bytes(blocks.stored)) {
+      : blocks(random, dtype, rows, columns), tiles(packed_weight_bytes(blocks.stored, packed_type(dtype))) {
     packed = context.float32() ? PackedWeight{.stored = blocks.stored}
-                               : pack_weight(context.team, blocks.stored, tiles.data());
+                               : pack_weight(context.team, blocks.stored, packed_type(dtype), tiles.data());
   }
 
   StoredBlocks blocks;
@@ -74,9 +74,8 @@ std::vector<double> seen_by_integers(const LinearInput& input, size_t token, siz
 }
 
 size_t columns_for(DType dtype, size_t step) {
-  return dtype_info(dtype).block_elements == 256  ? 256 * step
-         : dtype_info(dtype).block_elements == 32 ? 96 * step
-                                                  : 77 * step;
+  const size_t block = dtype_info(dtype).block_elements;
+  return block > 32 ? block * step : block == 32 ? 96 * step : 77 * step;
 }
 
 class LinearTest : public testing::TestWithParam<DType> {

@@ -26,8 +26,8 @@ class OutputHeadTest : public testing::Test {
 
   PackedWeight pack(OpsContext& context) {
     if (context.float32()) return {.stored = blocks_.stored};
-    tiles_ = Buffer(packed_weight_bytes(blocks_.stored));
-    return pack_weight(context.team, blocks_.stored, tiles_.data());
+    tiles_ = Buffer(packed_weight_bytes(blocks_.stored, packed_type(blocks_.stored.dtype)));
+    return pack_weight(context.team, blocks_.stored, packed_type(blocks_.stored.dtype), tiles_.data());
   }
   std::vector<float> head(OpsContext& context, const PackedWeight& weight, const Matrix& x) {
     OutputHead head(kTokens, kVocab);

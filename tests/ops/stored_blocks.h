@@ -2,6 +2,7 @@
 // Random matrices in every stored type, as a checkpoint would hold them.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <random>
@@ -16,7 +17,8 @@ namespace qwin {
 
 inline constexpr DType kAllDTypes[kNumDTypes] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0,   DType::q4_1,
                                                  DType::q5_0, DType::q5_1, DType::q8_0, DType::q2_k,   DType::q3_k,
-                                                 DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs};
+                                                 DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs,
+                                                 DType::q4,   DType::q6,   DType::q8};
 
 inline std::vector<size_t> half_offsets(DType dtype) {
   switch (dtype) {
@@ -44,6 +46,10 @@ struct StoredBlocks {
         continue;
       }
       for (size_t i = 0; i < info.block_bytes; ++i) bytes[at + i] = static_cast<std::byte>(random());
+      if (dtype == DType::q4 || dtype == DType::q6) {
+        put_head(0.001f * std::fabs(normal(random)), static_cast<uint32_t>(random()), &bytes[at]);
+        continue;
+      }
       for (const size_t offset : half_offsets(dtype)) {
         const uint16_t half = float_to_half(0.01f * normal(random));
         std::memcpy(&bytes[at + offset], &half, 2);
@@ -57,6 +63,12 @@ struct StoredBlocks {
     std::vector<float> floats(stored.columns);
     dequantize(stored.dtype, stored.data + i * stored.row_bytes(), stored.columns, floats.data());
     return floats;
+  }
+
+  // The scale and the sub-scales of a span block.
+  static void put_head(float scale, uint32_t subs, std::byte* to) {
+    const uint32_t head = static_cast<uint32_t>(float_to_half(scale / kHeadUnit)) >> 3 << 20 | (subs & 0xfffff);
+    std::memcpy(to, &head, 4);
   }
 
   static void put_float(DType dtype, float value, std::byte* to) {

@@ -39,7 +39,7 @@ TEST(DecodeTest, CodesTimesScalesAreTheWeightsBitForBit) {
     }
     ++num_blocks;
   });
-  EXPECT_EQ(num_blocks, 6 * 57 + 6 * 21);
+  EXPECT_EQ(num_blocks, 6 * 57 + 6 * 21 + 3 * 33);
 }
 
 TEST(DecodeTest, EveryFieldKeepsItsRangeAndFullRangesOccur) {
@@ -49,10 +49,11 @@ TEST(DecodeTest, EveryFieldKeepsItsRangeAndFullRangesOccur) {
     EXPECT_EQ(b.num_elements, format.num_elements);
     EXPECT_EQ(b.group_size, format.group_size);
     EXPECT_EQ(static_cast<uint32_t>(b.num_elements), dtype_info(type).block_elements);
-    EXPECT_EQ(half_to_float(b.d_bits), b.d);
+    const float unit = type == DType::q4 || type == DType::q6 ? kHeadUnit : 1.0f;
+    EXPECT_EQ(half_to_float(b.d_bits) * unit, b.d);
     EXPECT_EQ(half_to_float(b.dmin_bits), b.dmin);
     for (int g = 0; g < format.num_groups(); ++g) {
-      const bool flat = format.num_elements == kFlatElements;
+      const bool flat = format.num_groups() == 1;
       EXPECT_TRUE(flat ? b.sub_scales[g] == 1 : b.sub_scales[g] >= -128 && b.sub_scales[g] <= 127);
       if (!format.has_mins) {
         EXPECT_EQ(b.sub_mins[g], 0);
@@ -71,9 +72,9 @@ TEST(DecodeTest, EveryFieldKeepsItsRangeAndFullRangesOccur) {
       max_code[static_cast<int>(type)] = std::max<int>(max_code[static_cast<int>(type)], b.codes[i]);
     }
   });
-  const int expected[][2] = {{-8, 7}, {0, 15}, {-16, 15}, {0, 31},   {-128, 127}, {0, 3},
-                             {-4, 3}, {0, 15}, {0, 31},   {-32, 31}, {-127, 113}, {-127, 113}};
-  for (int i = 0; i < 12; ++i) {
+  const int expected[][2] = {{-8, 7}, {0, 15},   {-16, 15},   {0, 31},     {-128, 127}, {0, 3},    {-4, 3},    {0, 15},
+                             {0, 31}, {-32, 31}, {-127, 113}, {-127, 113}, {-127, 113}, {-32, 31}, {-128, 127}};
+  for (int i = 0; i < 15; ++i) {
     EXPECT_EQ(min_code[i + 3], expected[i][0]) << dtype_info(static_cast<DType>(i + 3)).name;
     EXPECT_EQ(max_code[i + 3], expected[i][1]) << dtype_info(static_cast<DType>(i + 3)).name;
   }

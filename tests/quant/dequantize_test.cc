@@ -40,7 +40,7 @@ TEST(DequantizeTest, ReadsFromAnyAlignmentAndWritesOnlyItsElements) {
 
 TEST(DequantizeTest, RefusesPartsOfABlock) {
   float out[256];
-  const std::byte src[210] = {};
+  const std::byte src[256] = {};
   for (int i = 0; i < kNumDTypes; ++i) {
     const DType type = static_cast<DType>(i);
     EXPECT_NO_THROW(dequantize(type, src, 0, out));

@@ -5,6 +5,7 @@
 // fourth span the extra outliers of the four.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "core/half.h"
 #include "kernels/cpu_kernels.h"
@@ -44,11 +45,24 @@ struct Operands {
   }
   const uint8_t* at_span(int span) const { return block(span) + layout.span_offset(span % layout.spans_per_block()); }
   int code(int span, int k) const { return code_at(layout, at_span(span) + layout.codes_offset(), row, k); }
-  int sub_scale(int span, int g) const { return static_cast<int8_t>(at_span(span)[g * kTileRows + row]); }
+  uint32_t head(int span) const {  // span_sub5
+    uint32_t word;
+    std::memcpy(&word, block(span) + 4 * row, 4);
+    return word;
+  }
+  int sub_scale(int span, int g) const {
+    if (layout.scale == ScaleKind::span) return 1;
+    if (layout.scale == ScaleKind::span_sub5) return static_cast<int32_t>(head(span) << (27 - 5 * g)) >> 27;
+    return static_cast<int8_t>(at_span(span)[g * kTileRows + row]);
+  }
   int sub_min(int span, int g) const {
     return at_span(span)[layout.mins_offset() + static_cast<size_t>((g / 4 * kTileRows + row) * 4 + g % 4)];
   }
-  float super_scale(int span) const { return half_at(block(span), row); }
+  float super_scale(int span) const {
+    if (layout.scale == ScaleKind::span_sub5)
+      return half_to_float(static_cast<uint16_t>(head(span) >> 20 << 3)) * kHeadScale;
+    return half_at(block(span), row);
+  }
   float super_min(int span) const { return half_at(block(span), kTileRows + row); }
   float scale(int span, int g) const { return half_at(at_span(span), g * kTileRows + row); }
   float min(int span, int g) const { return half_at(at_span(span) + layout.mins_offset(), g * kTileRows + row); }
@@ -159,6 +173,9 @@ void add_reference_gemm(CpuKernels& kernels) {
   table[int(PackedFormat::q6_k)] = gemm_tiles_reference<PackedFormat::q6_k>;
   table[int(PackedFormat::iq4_nl)] = gemm_tiles_reference<PackedFormat::iq4_nl>;
   table[int(PackedFormat::iq4_xs)] = gemm_tiles_reference<PackedFormat::iq4_xs>;
+  table[int(PackedFormat::q4)] = gemm_tiles_reference<PackedFormat::q4>;
+  table[int(PackedFormat::q6)] = gemm_tiles_reference<PackedFormat::q6>;
+  table[int(PackedFormat::q8)] = gemm_tiles_reference<PackedFormat::q8>;
 }
 
 }  // namespace qwin

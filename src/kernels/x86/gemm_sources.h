@@ -78,7 +78,7 @@ inline Int select_byte(Int quads, uint32_t k) {
 template <PackedFormat kFormat>
 constexpr bool sums_fit_16_bits() {
   constexpr PackedLayout layout = packed_layout(kFormat);
-  if (!layout.nested() || layout.code == CodeKind::lut4) return false;
+  if (!layout.nested() || layout.code == CodeKind::lut4 || layout.code == CodeKind::u8) return false;
   constexpr int kLargest = (layout.code == CodeKind::u6 ? 63 : layout.code == CodeKind::u5 ? 31 : 15) - layout.zero;
   return (kLargest > layout.zero ? kLargest : layout.zero) * kMaxCodeSum * (layout.group() / 16) < 1 << 15;
 }
@@ -97,7 +97,7 @@ struct PackedSpan {
   PackedSpan() = default;
   PackedSpan(const uint8_t* block, int in_block, int half) {
     const uint8_t* span = block + kLayout.span_offset(in_block);
-    super = block + half * Isa::kRows * 2;
+    super = block + half * Isa::kRows * (kLayout.scale == ScaleKind::span_sub5 ? 4 : 2);
     scales = span + half * Isa::kRows * (kLayout.nested() ? 1 : 2);
     mins = span + kLayout.mins_offset() + half * Isa::kRows * (kLayout.nested() ? 4 : 2);
     codes = span + kLayout.codes_offset() + half * Isa::kRows * 4;
@@ -106,12 +106,20 @@ struct PackedSpan {
   Int quad(int group32, int q) const { return quad_codes<kFormat>(codes, group32, q); }
   Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }  // flat
   Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }      // flat
-  Int sub_scale(int g) const { return Isa::widen_s8(scales + g * kTileRows); }     // nested
+  Int sub_scale(int g) const {                                                     // nested
+    if constexpr (kLayout.scale != ScaleKind::span_sub5) return Isa::widen_s8(scales + g * kTileRows);
+    return Isa::shift_right32(Isa::shift_left32(Isa::load(super), 27 - 5 * g), 27);
+  }
   // Sub-scales of groups 2i (low) and 2i + 1 (high) in 16 bits.
   Int sub_scale_pair(int i) const {
     return Isa::merge(Isa::shift_left32(sub_scale(2 * i + 1), 16), sub_scale(2 * i), Isa::set_int(0xffff));
   }
-  Float super_scale() const { return Isa::load_half(super); }
+  Float super_scale() const {
+    if constexpr (kLayout.scale != ScaleKind::span_sub5) return Isa::load_half(super);
+    // Its 5 bits of exponent count from another zero than a float's 8.
+    const Int bits = Isa::bit_and(Isa::shift_right32(Isa::load(super), 4), Isa::set_int(0x0fff0000));
+    return Isa::mul_float(Isa::float_of_bits(bits), Isa::set_float(kHeadScale * 0x1p112f));
+  }
   Float super_min() const { return Isa::load_half(super + kTileRows * 2); }
   // Mins in 16 bits: pair 2i holds those of groups 4i and 4i + 2, pair 2i + 1 of groups 4i + 1 and 4i + 3.
   Int min_pair(int i) const {
@@ -122,6 +130,7 @@ struct PackedSpan {
   // What a code of group g is multiplied by, and what is then taken off.
   Float group_scale(uint32_t g) const {
     if constexpr (!kLayout.nested()) return scale(g);
+    if constexpr (kLayout.scale == ScaleKind::span) return super_scale();
     return Isa::mul_float(super_scale(), Isa::to_float(sub_scale(g)));
   }
   Float group_min(uint32_t g) const {

@@ -38,7 +38,9 @@ struct SpanKernel {
   // Adds span `span` and its outlier to acc[T].
   template <typename Source>
   inline void add(const Source& source, int span, Float (&acc)[T]) const {
-    if constexpr (kLayout.nested()) {
+    if constexpr (kLayout.scale == ScaleKind::span) {
+      add_whole(source, span, acc);
+    } else if constexpr (kLayout.nested()) {
       add_nested(source, span, acc);
     } else {
       add_flat(source, span, acc);
@@ -80,6 +82,18 @@ struct SpanKernel {
 #pragma GCC unroll 8
       for (int t = 0; t < T; ++t) sums[t] = dot<kLayout.code>(sums[t], w, x + t * kSpan + 4 * q);
     }
+  }
+
+  // One scale for all columns: no more than a single sum.
+  template <typename Source>
+  inline void add_whole(const Source& source, int span, Float (&acc)[T]) const {
+    Int sums[T];
+    clear_sums(span, 0, sums);
+    add_group(source, span, 0, 0, sums);
+    const Float scale = source.super_scale();
+    for (int t = 0; t < T; ++t)
+      acc[t] = Isa::fma(Isa::mul_float(Isa::to_float(sums[t]), scale),
+                        Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
   }
 
   template <typename Source>

@@ -168,6 +168,9 @@ void fill_gemm_tiles(GemmTilesFn* table) {
   table[int(PackedFormat::q6_k)] = gemm_tiles<PackedFormat::q6_k>;
   table[int(PackedFormat::iq4_nl)] = gemm_tiles<PackedFormat::iq4_nl>;
   table[int(PackedFormat::iq4_xs)] = gemm_tiles<PackedFormat::iq4_xs>;
+  table[int(PackedFormat::q4)] = gemm_tiles<PackedFormat::q4>;
+  table[int(PackedFormat::q6)] = gemm_tiles<PackedFormat::q6>;
+  table[int(PackedFormat::q8)] = gemm_tiles<PackedFormat::q8>;
 }
 
 }  // namespace

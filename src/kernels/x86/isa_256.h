@@ -44,6 +44,7 @@ struct Isa {
   static Int shift_right32(Int a, int n) { return _mm256_srai_epi32(a, n); }  // arithmetic
   static Int max_int(Int a, Int b) { return _mm256_max_epi32(a, b); }
   static Int set_int(int v) { return _mm256_set1_epi32(v); }
+  static Float float_of_bits(Int a) { return _mm256_castsi256_ps(a); }
   static Int float_bits(Float a) { return _mm256_castps_si256(a); }
   static int reduce_max_int(Int a) {
     __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

@@ -46,6 +46,7 @@ struct Isa {
   static Int shift_right32(Int a, int n) { return _mm512_srai_epi32(a, unsigned(n)); }  // arithmetic
   static Int max_int(Int a, Int b) { return _mm512_max_epi32(a, b); }
   static Int set_int(int v) { return _mm512_set1_epi32(v); }
+  static Float float_of_bits(Int a) { return _mm512_castsi512_ps(a); }
   static Int float_bits(Float a) { return _mm512_castps_si512(a); }
   static int reduce_max_int(Int a) { return _mm512_reduce_max_epi32(a); }
   static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// `qwin quantize`: a model's weights in 4 or 8 bits, as one file.
+#include <cstdio>
+
+#include "cli/cli.h"
+#include "cli/progress_bar.h"
+#include "cli/text_file.h"
+#include "compress/quantize_model.h"
+#include "core/cpu_info.h"
+#include "hub/interrupt.h"
+#include "hub/model_store.h"
+#include "io/json.h"
+
+namespace qwin {
+namespace {
+
+struct QuantizeArguments {
+  std::string source, destination, profile, head, calibration_file;
+  int bits = 0, num_threads = 0;
+  size_t group_size = 32;
+  bool json = false;
+};
+
+DType own_type(const std::string& name) {
+  if (name == "q4") return DType::q4;
+  if (name == "q6") return DType::q6;
+  if (name == "q8") return DType::q8;
+  throw Error(ErrorCode::invalid_argument, "the head can be q4, q6 or q8, not " + name);
+}
+
+QuantizeProfile profile_of(const QuantizeArguments& arguments) {
+  if (!arguments.profile.empty() && arguments.bits != 0) {
+    throw Error(ErrorCode::invalid_argument, "give --profile or --bits, not both");
+  }
+  const std::string by_bits = arguments.bits == 8 ? "q8" : "q4";
+  QuantizeProfile profile = quantize_profile(arguments.profile.empty() ? by_bits : arguments.profile);
+  if (!arguments.head.empty()) profile.head = own_type(arguments.head);
+  profile.group_size = arguments.group_size;
+  return profile;
+}
+
+void print_json(const QuantizeArguments& arguments, const QuantizeReport& report) {
+  Json tensors = Json::array();
+  for (const TensorReport& t : report.tensors) {
+    tensors.push_back({{"name", t.name},
+                       {"from", dtype_info(t.from).name},
+                       {"type", dtype_info(t.to).name},
+                       {"bytes", t.bytes},
+                       {"relative_error", t.relative_error}});
+  }
+  const Json document{{"path", arguments.destination},
+                      {"bytes", report.file_bytes},
+                      {"bits_per_weight", report.bits_per_weight},
+                      {"fp16_share", report.fp16_share},
+                      {"tensors", tensors}};
+  std::printf("%s\n", document.dump().c_str());
+}
+
+// One line a type: what it costs, and what it loses.
+void print_table(const QuantizeArguments& arguments, const QuantizeReport& report) {
+  std::printf("type        weights        bytes  bits a weight  worst relative error\n");
+  for (int i = 0; i < kNumDTypes; ++i) {
+    uint64_t elements = 0, bytes = 0;
+    const TensorReport* worst = nullptr;
+    for (const TensorReport& t : report.tensors) {
+      if (t.to != static_cast<DType>(i)) continue;
+      elements += t.elements, bytes += t.bytes;
+      if (worst == nullptr || t.relative_error > worst->relative_error) worst = &t;
+    }
+    if (worst == nullptr) continue;
+    std::printf("%-7s %11llu %12llu %14.3f  %.6f %s\n", std::string(dtype_info(worst->to).name).c_str(),
+                static_cast<unsigned long long>(elements), static_cast<unsigned long long>(bytes),
+                8.0 * static_cast<double>(bytes) / static_cast<double>(elements), worst->relative_error,
+                worst->name.c_str());
+  }
+  std::printf("%s: %s, %.3f bits a weight, %.1f %% of 16 bits\n", arguments.destination.c_str(),
+              bytes_text(report.file_bytes).c_str(), report.bits_per_weight, 100 * report.fp16_share);
+}
+
+Importance calibrate(const QuantizeArguments& arguments, const ModelFiles& source, int num_threads) {
+  if (arguments.calibration_file.empty()) return {};
+  ProgressBar bar("calibrating");
+  const InterruptGuard guard;
+  return measure_importance(source, read_text(arguments.calibration_file), num_threads,
+                            [&](int64_t done, int64_t total) {
+                              throw_if_interrupted();
+                              bar.update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+                            });
+}
+
+void quantize(const QuantizeArguments& arguments) {
+  const QuantizeProfile profile = profile_of(arguments);
+  const ModelFiles source = open_model_files(resolve_model(arguments.source));
+  const int num_threads = arguments.num_threads > 0 ? arguments.num_threads : default_num_threads();
+  ThreadTeam team(num_threads, allowed_cores());
+  const Importance importance = calibrate(arguments, source, num_threads);
+  ProgressBar bar("quantizing");
+  const InterruptGuard guard;
+  const QuantizeReport report =
+      quantize_model(source, profile, importance, arguments.destination, team, [&](uint64_t done, uint64_t total) {
+        throw_if_interrupted();
+        bar.update(done, total);
+      });
+  bar.clear();
+  arguments.json ? print_json(arguments, report) : print_table(arguments, report);
+}
+
+}  // namespace
+
+void register_quantize(CLI::App& app) {
+  const auto arguments = std::make_shared<QuantizeArguments>();
+  CLI::App* command = app.add_subcommand("quantize", "Write a model's weights in 4 or 8 bits, as one file");
+  command->add_option("SRC", arguments->source, "a model file, folder or name")->required();
+  command->add_option("DST", arguments->destination, "the file to write")->required();
+  add_option(*command, "--profile", arguments->profile,
+             "q4 (the default: blocks in 4 bits), q4-ffn8 (FFN and head in 8 bits) or q8");
+  add_option(*command, "--bits", arguments->bits, "4 or 8: short for --profile q4 or q8")->check(CLI::IsMember({4, 8}));
+  add_option(*command, "--head", arguments->head, "the head and the embedding: q4, q6 or q8 instead of the profile's");
+  add_option(*command, "--calibrate", arguments->calibration_file,
+             "a text the model reads first: errors count as much as what the weights are multiplied by is large");
+  add_option(*command, "--group", arguments->group_size, "columns that share a sub-scale; 64 and 128 save no bytes")
+      ->check(CLI::IsMember({32, 64, 128}));
+  add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
+  add_switch(*command, "--json", arguments->json, "print the result as JSON");
+  command->callback([arguments] { quantize(*arguments); });
+}
+
+}  // namespace qwin

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`qwin quantize` and `--bits`: the file, what its model answers, and what is left when it is stopped."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("QWIN_BINARY", str(ROOT / "build/release/qwin"))
+TINY = ROOT / "tests/testdata/tiny"
+HIDDEN, INNER, VOCAB, LAYERS, KV = 128, 256, 320, 2, 64
+IDS = [[i * 37 % 290 for i in range(24)]]
+
+
+def qwin(*arguments, text="", code=0):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("QWIN_")}
+    done = subprocess.run([BINARY, *map(str, arguments)], input=text, capture_output=True, text=True, env=environment)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def shapes():
+    yield "model.embed_tokens.weight", (VOCAB, HIDDEN)
+    yield "model.norm.weight", (HIDDEN,)
+    for layer in range(LAYERS):
+        prefix = f"model.layers.{layer}."
+        yield prefix + "input_layernorm.weight", (HIDDEN,)
+        yield prefix + "post_attention_layernorm.weight", (HIDDEN,)
+        for name, rows in (("q", HIDDEN), ("k", KV), ("v", KV)):
+            yield f"{prefix}self_attn.{name}_proj.weight", (rows, HIDDEN)
+            yield f"{prefix}self_attn.{name}_proj.bias", (rows,)
+        yield prefix + "self_attn.o_proj.weight", (HIDDEN, HIDDEN)
+        yield prefix + "mlp.gate_proj.weight", (INNER, HIDDEN)
+        yield prefix + "mlp.up_proj.weight", (INNER, HIDDEN)
+        yield prefix + "mlp.down_proj.weight", (HIDDEN, INNER)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A random model whose rows are whole spans of 128 columns, as those of every real one."""
+    folder = tmp_path_factory.mktemp("model")
+    source = TINY / "qwen2_tied"
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        shutil.copy(source / name, folder)
+    config = json.loads((source / "config.json").read_text())
+    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER}
+    (folder / "config.json").write_text(json.dumps(config))
+    random, header, data = np.random.default_rng(3), {}, b""
+    for name, shape in shapes():
+        is_norm = name.endswith("norm.weight")
+        w = (random.standard_normal(shape) * (0.1 if is_norm else 0.08) + is_norm).astype("<f4")
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + w.nbytes]}
+        data += w.tobytes()
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return folder
+
+
+def logits(model, *options):
+    lines = "\n".join(json.dumps({"token_ids": ids, "top": VOCAB}) for ids in IDS)
+    return [json.loads(line) for line in qwin("logits", model, *options, text=lines).splitlines()]
+
+
+def divergence(reference, tested):
+    """Mean KL of the full distributions."""
+    total = []
+    for a, b in zip(reference, tested):
+        for ids_a, top_a, lse_a, ids_b, top_b, lse_b in zip(
+            a["top_ids"], a["top_logits"], a["lse"], b["top_ids"], b["top_logits"], b["lse"]
+        ):
+            p, q = np.empty(VOCAB), np.empty(VOCAB)
+            p[ids_a], q[ids_b] = np.array(top_a) - lse_a, np.array(top_b) - lse_b
+            total.append((np.exp(p) * (p - q)).sum())
+    return np.mean(total)
+
+
+@pytest.mark.parametrize("profile, bits, worst", [("q4", 5.2, 0.05), ("q4-ffn8", 7.6, 0.03), ("q8", 8.3, 0.001)])
+def test_profiles_keep_the_model(model, tmp_path, profile, bits, worst):
+    out = tmp_path / "out.gguf"
+    report = json.loads(qwin("quantize", model, out, "--profile", profile, "--json"))
+    assert report["path"] == str(out) and report["bytes"] == out.stat().st_size
+    assert 4.2 < report["bits_per_weight"] < bits
+    assert {t["type"] for t in report["tensors"]} == {"q4": {"F32", "Q4", "Q6"}, "q4-ffn8": {"F32", "Q4", "Q8"}, "q8": {"F32", "Q8"}}[profile]
+    assert all(t["relative_error"] < 0.01 for t in report["tensors"])
+    json.loads(qwin("check", out, "--json"))
+    shown = json.loads(qwin("show", out, "--json"))
+    assert shown["format"] == "gguf" and abs(shown["bits_per_weight"] - report["bits_per_weight"]) < 0.01
+    kl = divergence(logits(model), logits(out))
+    assert 0 < kl < worst, kl
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantizing_while_loading_is_quantizing_to_a_file(model, tmp_path, bits):
+    out = tmp_path / "out.gguf"
+    qwin("quantize", model, out, "--bits", bits, "--head", "q6" if bits == 4 else "q8")
+    from_file, loaded = logits(out), logits(model, "--bits", bits)
+    assert divergence(logits(model), loaded) > 0
+    # The embedding alone differs: it is read from the source, where it has all its bits.
+    assert divergence(loaded, from_file) < (1e-3 if bits == 8 else 2e-2)
+
+
+def test_gguf_files_and_own_files_are_sources_too(model, tmp_path):
+    once, twice = tmp_path / "once.gguf", tmp_path / "twice.gguf"
+    qwin("quantize", model, once, "--profile", "q8")
+    qwin("quantize", once, twice, "--profile", "q8", "--threads", 1)
+    assert divergence(logits(once), logits(twice)) < 1e-6
+    gguf = TINY / "qwen2_tied_gguf_q8_0/model.gguf"  # rows of 64: every tensor stays as it is
+    qwin("quantize", gguf, twice)
+    assert logits(gguf) == logits(twice)
+    assert qwin("tokenize", gguf, "--json", text="The answer") == qwin("tokenize", twice, "--json", text="The answer")
+
+
+def test_threads_do_not_change_a_byte(model, tmp_path):
+    one, three = tmp_path / "one.gguf", tmp_path / "three.gguf"
+    qwin("quantize", model, one, "--threads", 1)
+    qwin("quantize", model, three, "--threads", 3)
+    assert one.read_bytes() == three.read_bytes()
+
+
+def test_coarser_groups_lose_more(model, tmp_path):
+    error = {}
+    for group in (32, 64, 128):
+        report = json.loads(qwin("quantize", model, tmp_path / "out.gguf", "--group", group, "--json"))
+        error[group] = sum(t["relative_error"] for t in report["tensors"] if t["type"] == "Q4")
+    assert error[32] < error[64] < error[128]
+
+
+def test_what_is_wrong_is_named_and_leaves_nothing(model, tmp_path):
+    out = tmp_path / "out.gguf"
+    assert "invalid_argument" in qwin("quantize", model, out, "--profile", "q5", code=2)
+    assert "invalid_argument" in qwin("quantize", model, out, "--profile", "q4", "--bits", 8, code=2)
+    assert "invalid_argument" in qwin("quantize", model, out, "--group", 48, code=2)
+    assert "invalid_argument" in qwin("quantize", model, out, "--head", "q5", code=2)
+    assert "error: io: " in qwin("quantize", model, tmp_path / "absent/out.gguf", code=2)
+    assert list(tmp_path.iterdir()) == []
+    shutil.copy(TINY / "qwen2_tied_gguf_q8_0/model.gguf", out)
+    before = out.read_bytes()
+    assert "is the model that is read" in qwin("quantize", out, out, code=2)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopping_leaves_nothing(tmp_path, how):
+    """The source is too large to be done at once, and made of zeros: a sparse file."""
+    folder, rows = tmp_path / "model", 200000
+    folder.mkdir()
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copy(TINY / "qwen2_tied" / name, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER, "vocab_size": rows}
+    (folder / "config.json").write_text(json.dumps(config))
+    header, at = {}, 0
+    for name, shape in shapes():
+        shape = (rows, HIDDEN) if name == "model.embed_tokens.weight" else shape
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * int(np.prod(shape))]}
+        at += 4 * int(np.prod(shape))
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        ones = np.random.default_rng(1).standard_normal(1 << 20).astype("<f4").tobytes()
+        for _ in range(-(-at // len(ones))):
+            file.write(ones)
+        file.truncate(8 + len(text) + at)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.gguf").write_text("what was there")
+    process = subprocess.Popen([BINARY, "quantize", str(folder), str(out / "model.gguf")], stderr=subprocess.PIPE)
+    time.sleep(0.3)
+    process.send_signal(how)
+    process.communicate()
+    assert process.returncode == (1 if how == signal.SIGINT else -how)
+    assert [f.name for f in out.iterdir()] == ["model.gguf"]
+    assert (out / "model.gguf").read_text() == "what was there"
+
+
+def test_calibration_lets_errors_count_where_activations_are_large(model, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("The answer is in the file: the weights make the answer, and the keys are in the pages. " * 40)
+    plain, calibrated = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
+    qwin("quantize", model, plain)
+    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--json"))
+    assert plain.stat().st_size == calibrated.stat().st_size and plain.read_bytes() != calibrated.read_bytes()
+    assert all(t["relative_error"] < 0.01 for t in report["tensors"])
+    assert divergence(logits(model), logits(calibrated)) < 0.05
+    text.write_text("too short")
+    assert "invalid_argument" in qwin("quantize", model, tmp_path / "out.gguf", "--calibrate", text, code=2)

@@ -17,7 +17,7 @@ namespace {
 struct QuantizeArguments {
   std::string source, destination, profile, head, calibration_file;
   int bits = 0, num_threads = 0;
-  size_t group_size = 32;
+  size_t group_size = 0;  // 0: the profile's
   bool json = false;
 };
 
@@ -35,6 +35,10 @@ QuantizeProfile profile_of(const QuantizeArguments& arguments) {
   const std::string by_bits = arguments.bits == 8 ? "q8" : "q4";
   QuantizeProfile profile = quantize_profile(arguments.profile.empty() ? by_bits : arguments.profile);
   if (!arguments.head.empty()) profile.head = own_type(arguments.head);
+  if (arguments.group_size == 0) return profile;
+  if (profile.attention == DType::q8 && profile.ffn == DType::q8 && profile.head == DType::q8) {
+    throw Error(ErrorCode::invalid_argument, "--group is for weights of 4 and 6 bits; those of 8 share scales by 128");
+  }
   profile.group_size = arguments.group_size;
   return profile;
 }
@@ -118,7 +122,8 @@ void register_quantize(CLI::App& app) {
   add_option(*command, "--head", arguments->head, "the head and the embedding: q4, q6 or q8 instead of the profile's");
   add_option(*command, "--calibrate", arguments->calibration_file,
              "a text the model reads first: errors count as much as what the weights are multiplied by is large");
-  add_option(*command, "--group", arguments->group_size, "columns that share a sub-scale; 64 and 128 save no bytes")
+  add_option(*command, "--group", arguments->group_size,
+             "columns of 4 and 6 bits that share a sub-scale: 32 (the default), 64 or 128, which save no bytes")
       ->check(CLI::IsMember({32, 64, 128}));
   add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
   add_switch(*command, "--json", arguments->json, "print the result as JSON");

@@ -138,6 +138,7 @@ def test_what_is_wrong_is_named_and_leaves_nothing(model, tmp_path):
     assert "invalid_argument" in qwin("quantize", model, out, "--profile", "q5", code=2)
     assert "invalid_argument" in qwin("quantize", model, out, "--profile", "q4", "--bits", 8, code=2)
     assert "invalid_argument" in qwin("quantize", model, out, "--group", 48, code=2)
+    assert "share scales by 128" in qwin("quantize", model, out, "--bits", 8, "--group", 64, code=2)
     assert "invalid_argument" in qwin("quantize", model, out, "--head", "q5", code=2)
     assert "error: io: " in qwin("quantize", model, tmp_path / "absent/out.gguf", code=2)
     assert list(tmp_path.iterdir()) == []

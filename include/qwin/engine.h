@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,10 +21,15 @@ namespace qwin {
 enum class KvCacheType { f32, f16, q8 };
 
 struct EngineOptions {
-  int num_threads = 0;           // 0: the physical cores this process may use
-  int64_t context_length = 0;    // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
-  int64_t window = 0;            // keys a token sees; 0: exact attention
-  int64_t num_sink_tokens = 64;  // with a window: the first tokens, which are seen always
+  int num_threads = 0;         // 0: the physical cores this process may use
+  int64_t context_length = 0;  // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
+  // What requests do that ask for nothing else. Without a type: a sliding window if there is one, else full.
+  std::optional<AttentionType> attention_type = {};
+  int64_t window = 0;            // the last tokens, which are seen always; 0: 1024, or all with full attention
+  int64_t num_sink_tokens = 64;  // the first tokens, which are seen always
+  int64_t memory_top_k = 128;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
+  int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything
+  OverflowPolicy overflow_policy = OverflowPolicy::error;
   KvCacheType kv_type = KvCacheType::f16;
   int quantize_bits = 0;         // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored
   uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
@@ -51,7 +57,7 @@ struct EngineInfo {
   int num_threads = 0;
   int max_batch_size = 0;
   int64_t context_length = 0, model_context_length = 0;
-  int64_t window = 0, num_sink_tokens = 0;
+  AttentionPlan attention;  // of requests that ask for nothing else
   uint32_t vocab_size = 0, hidden_size = 0;
   double load_seconds = 0;
 };

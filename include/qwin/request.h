@@ -13,16 +13,49 @@
 
 namespace qwin {
 
+// What a token sees of those before it.
+enum class AttentionType {
+  full,            // everything
+  sliding_window,  // the first tokens and the last ones; what leaves the window is forgotten
+  hybrid,          // the same, and what it finds again of all that lies between: nothing is forgotten
+};
+const char* attention_type_name(AttentionType type);
+// Throws Error(invalid_argument).
+AttentionType attention_type_of(const std::string& name);
+
+struct AttentionPlan {
+  AttentionType type = AttentionType::full;
+  int64_t window = 0;           // last tokens that are seen always, itself included; 0 with full
+  int64_t num_sink_tokens = 0;  // first tokens that are seen always
+  int64_t memory_top_k = 0;     // hybrid: pieces of 16 tokens that a token finds again, for each KV head
+  int64_t hybrid_from = 0;      // hybrid: tokens before this position see everything
+
+  bool forgets() const { return type == AttentionType::sliding_window; }
+  bool operator==(const AttentionPlan&) const = default;
+};
+
+// What becomes of a prompt that is longer than the context.
+enum class OverflowPolicy {
+  error,   // it is refused
+  window,  // it is read with a sliding window
+};
+// Throws Error(invalid_argument).
+OverflowPolicy overflow_policy_of(const std::string& name);
+
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling = {};
-  std::optional<int64_t> window = {};  // keys a token sees; 0: exact attention; absent: as the engine was loaded
-  bool prompt_logprobs = false;        // of the prompt's tokens too, with sampling.logprobs alternatives each
-  std::string client = {};             // clients share the machine evenly
-  int priority = 0;                    // higher ones go first
-  std::string cache_salt = {};         // only requests with the same salt share what the prefix cache holds
-  double timeout_seconds = 0;          // from submit() to the end; 0: none
-  bool splits_reasoning = false;       // <think>…</think> at the answer's beginning is told apart from its text
+  // How tokens see each other; what is absent is as the engine was loaded.
+  std::optional<AttentionType> attention_type = {};
+  std::optional<int64_t> window = {};  // without a type, 0 means full, and another number not full
+  std::optional<int64_t> num_sink_tokens = {}, memory_top_k = {};
+  std::optional<OverflowPolicy> overflow_policy = {};
+  bool prompt_logprobs = false;   // of the prompt's tokens too, with sampling.logprobs alternatives each
+  std::string client = {};        // clients share the machine evenly
+  int priority = 0;               // higher ones go first
+  std::string cache_salt = {};    // only requests with the same salt share what the prefix cache holds
+  double timeout_seconds = 0;     // from submit() to the end; 0: none
+  bool splits_reasoning = false;  // <think>…</think> at the answer's beginning is told apart from its text
 };
 
 struct TokenProbability {
@@ -67,6 +100,7 @@ struct GenerationResult {
   int64_t cached_tokens = 0;  // of the prompt, taken from the prefix cache
   FinishReason finish_reason = FinishReason::stop;
   bool context_full = false;                      // `length` because the context ended
+  AttentionPlan attention = {};                   // how it was read and written
   std::string stop_string;                        // the stop string that ended the answer, if one did
   std::vector<TokenLogprobInfo> logprobs;         // [token_ids.size()] when asked for
   std::vector<TokenLogprobInfo> prompt_logprobs;  // [prompt_tokens - 1], of tokens 1 …, when asked for

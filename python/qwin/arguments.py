@@ -10,11 +10,10 @@ from qwin.errors import InvalidArgumentError
 from qwin.sampling import SamplingParams, sampling_from
 
 AttentionType = Literal["full", "sliding_window", "hybrid"]
+OverflowPolicy = Literal["error", "window"]
 Message = Mapping[str, Any]
 # A text, a chat, or token ids.
 Prompt = Union[str, Sequence[Message], Sequence[int]]
-
-_DEFAULT_WINDOW = 1024
 
 
 def as_list(prompt: Any) -> tuple[list[Prompt], bool]:
@@ -59,16 +58,20 @@ def sampling_for(max_length: int | None, sampling: dict[str, Any]) -> SamplingPa
     return params
 
 
-def window_for(attention_type: str, window_size: int | None) -> int:
-    if attention_type == "full":
-        if window_size is not None:
-            raise InvalidArgumentError('window_size needs attention_type="sliding_window"')
-        return 0
-    if attention_type == "sliding_window":
-        return int(at_least("window_size", _DEFAULT_WINDOW if window_size is None else window_size, 1))
-    if attention_type == "hybrid":
-        raise InvalidArgumentError('attention_type="hybrid" is not there yet; use "full" or "sliding_window"')
-    raise InvalidArgumentError(f'attention_type must be "full" or "sliding_window", not {attention_type!r}')
+def attention_for(
+    attention_type: str, window_size: int | None, num_sink_tokens: int, memory_top_k: int | None, hybrid_from: int | None
+) -> dict[str, Any]:
+    """What the engine is loaded with; names it does not know it refuses itself."""
+    if attention_type == "full" and window_size is not None:
+        raise InvalidArgumentError('window_size needs attention_type="sliding_window" or "hybrid"')
+    if attention_type != "hybrid" and (memory_top_k is not None or hybrid_from is not None):
+        raise InvalidArgumentError('memory_top_k and hybrid_from need attention_type="hybrid"')
+    window = None if window_size is None else at_least("window_size", window_size, 1)
+    return {
+        "attention_type": attention_type,
+        "num_sink_tokens": num_sink_tokens,
+        **given({"window": window, "memory_top_k": memory_top_k, "hybrid_from": hybrid_from}),
+    }
 
 
 def checked_bits(quantize_bits: int | None) -> int:

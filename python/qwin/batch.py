@@ -15,7 +15,7 @@ from qwin.outputs import Result, result_from_core
 class Request(NamedTuple):
     prompt: list[int]
     sampling: dict[str, Any]
-    rest: dict[str, Any]  # window, prompt_logprobs, client, priority, cache_salt, timeout_seconds
+    rest: dict[str, Any]  # attention_type, window, prompt_logprobs, client, priority, cache_salt, timeout_seconds
 
 
 def run_all(core: _core.Engine, requests: Iterable[Request]) -> list[Result]:

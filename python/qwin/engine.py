@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
-from qwin.arguments import AttentionType, Message, Prompt, as_list, at_least, checked_bits, given, is_token, plain_prompt, sampling_for, window_for
+from qwin.arguments import AttentionType, Message, OverflowPolicy, Prompt, as_list, at_least, attention_for, checked_bits, given, is_token, plain_prompt, sampling_for
 from qwin.batch import Request, run_all
 from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
@@ -35,7 +35,10 @@ class Engine:
         `transformers` model in memory, whose weights are quantized while they are taken and may be freed afterwards.
     tokenizer: of a model in memory; default the one from where it was loaded.
     attention_type: "full" is exact; "sliding_window" sees the first `num_sink_tokens` and the last `window_size` tokens
-        (default 1024), and what leaves the window is forgotten.
+        (default 1024), and what leaves the window is forgotten; "hybrid" sees these and, for each KV head, the
+        `memory_top_k` pieces of 16 tokens (default 128) that matter most of all between them, chosen anew by every token:
+        nothing is forgotten. Tokens before position `hybrid_from` (default 8192) see everything.
+    overflow_policy: a prompt longer than the context is refused ("error") or read with a sliding window ("window").
     quantize_bits: 4 or 8 quantizes the weights while they are loaded. None keeps a GGUF file's own bits, and computes float
         files in 8 bits, groups of 32.
     max_batch_size: sequences that run in one step. timeout: seconds an idle engine holds a first request so that others
@@ -56,6 +59,9 @@ class Engine:
         attention_type: AttentionType = "full",
         window_size: int | None = None,
         num_sink_tokens: int = 64,
+        memory_top_k: int | None = None,
+        hybrid_from: int | None = None,
+        overflow_policy: OverflowPolicy = "error",
         quantize_bits: Literal[None, 4, 8] = None,
         sparse_threshold: float = 0.0,
         max_batch_size: int = 16,
@@ -70,8 +76,8 @@ class Engine:
         cache_max_bytes: int = 4 << 30,
     ) -> None:
         options: dict[str, Any] = {
-            "window": window_for(attention_type, window_size),
-            "num_sink_tokens": num_sink_tokens,
+            **attention_for(attention_type, window_size, num_sink_tokens, memory_top_k, hybrid_from),
+            "overflow_policy": overflow_policy,
             "max_batch_size": at_least("max_batch_size", max_batch_size, 1),
             "batch_timeout_seconds": float(at_least("timeout", timeout, 0)),
             "max_queue_length": at_least("max_queue", max_queue, 1),
@@ -121,7 +127,11 @@ class Engine:
         raw: bool = False,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        attention_type: AttentionType | None = None,
         window_size: int | None = None,
+        num_sink_tokens: int | None = None,
+        memory_top_k: int | None = None,
+        overflow_policy: OverflowPolicy | None = None,
         prompt_logprobs: bool = False,
         timeout: float | None = None,
         client: str = "",
@@ -139,7 +149,11 @@ class Engine:
         prompts, is_list = as_list(prompt)
         params = sampling_for(max_length, sampling)
         rest = {
+            "attention_type": attention_type,
             "window": window_size,
+            "num_sink_tokens": num_sink_tokens,
+            "memory_top_k": memory_top_k,
+            "overflow_policy": overflow_policy,
             "prompt_logprobs": prompt_logprobs,
             "client": client,
             "priority": priority,
@@ -162,7 +176,11 @@ class Engine:
         raw: bool = False,
         system: str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        attention_type: AttentionType | None = None,
         window_size: int | None = None,
+        num_sink_tokens: int | None = None,
+        memory_top_k: int | None = None,
+        overflow_policy: OverflowPolicy | None = None,
         client: str = "",
         priority: int = 0,
         cache_salt: str = "",
@@ -174,7 +192,16 @@ class Engine:
             sampling["temperature"] = temperature
         params = sampling_for(max_length, sampling)
         ids = self._prompt_ids(prompt, raw, system, tools)
-        rest = {"window": window_size, "client": client, "priority": priority, "cache_salt": cache_salt}
+        rest = {
+            "attention_type": attention_type,
+            "window": window_size,
+            "num_sink_tokens": num_sink_tokens,
+            "memory_top_k": memory_top_k,
+            "overflow_policy": overflow_policy,
+            "client": client,
+            "priority": priority,
+            "cache_salt": cache_salt,
+        }
         stream = self._core.submit(ids, params.to_core(), given(rest))
         return TextStream(stream, ids, at_least("stream_interval", stream_interval, 0))
 

@@ -43,6 +43,7 @@ class Result:
     finish_reason: "stop" (end of text or a stop string), "length" (max_tokens or the context's end) or "cancelled".
     cached_tokens: tokens of the prompt that the prefix cache knew.
     prompt_logprobs: of prompt tokens 1 …, when asked for.
+    attention: how its tokens saw each other: attention_type, window, num_sink_tokens, memory_top_k, hybrid_from.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Result:
     logprobs: list[TokenLogprob]
     prompt_logprobs: list[TokenLogprob]
     timings: Timings
+    attention: dict[str, Any]
 
     @property
     def prompt_tokens(self) -> int:
@@ -82,4 +84,5 @@ def result_from_core(core: dict[str, Any], prompt_token_ids: list[int]) -> Resul
             core["prefill_tokens_per_second"],
             core["decode_tokens_per_second"],
         ),
+        attention=core["attention"],
     )

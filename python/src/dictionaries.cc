@@ -16,6 +16,16 @@ nb::list to_list(const std::vector<TokenLogprobInfo>& logprobs) {
   return list;
 }
 
+nb::dict to_dict(const AttentionPlan& plan) {
+  nb::dict dict;
+  dict["attention_type"] = attention_type_name(plan.type);
+  dict["window"] = plan.window;
+  dict["num_sink_tokens"] = plan.num_sink_tokens;
+  dict["memory_top_k"] = plan.memory_top_k;
+  dict["hybrid_from"] = plan.hybrid_from;
+  return dict;
+}
+
 nb::dict to_dict(const EngineInfo& info) {
   nb::dict dict;
   dict["model_name"] = info.model_name;
@@ -33,8 +43,7 @@ nb::dict to_dict(const EngineInfo& info) {
   dict["num_threads"] = info.num_threads;
   dict["max_batch_size"] = info.max_batch_size;
   dict["context_length"] = info.context_length;
-  dict["window"] = info.window;
-  dict["num_sink_tokens"] = info.num_sink_tokens;
+  dict.update(to_dict(info.attention));
   dict["vocab_size"] = info.vocab_size;
   dict["hidden_size"] = info.hidden_size;
   dict["load_seconds"] = info.load_seconds;
@@ -68,6 +77,7 @@ nb::dict to_dict(const GenerationResult& result) {
   dict["finish_reason"] = finish_reason_name(result.finish_reason);
   dict["stop_string"] = result.stop_string;
   dict["context_full"] = result.context_full;
+  dict["attention"] = to_dict(result.attention);
   dict["logprobs"] = to_list(result.logprobs);
   dict["prompt_logprobs"] = to_list(result.prompt_logprobs);
   dict["queue_ms"] = result.timings.queue_ms;

@@ -43,6 +43,13 @@ EngineOptions engine_options(const nb::dict& values) {
   take(values, "context_length", options.context_length);
   take(values, "window", options.window);
   take(values, "num_sink_tokens", options.num_sink_tokens);
+  take(values, "memory_top_k", options.memory_top_k);
+  take(values, "hybrid_from", options.hybrid_from);
+  std::string attention_type = "full", overflow_policy = "error";
+  take(values, "attention_type", attention_type);
+  take(values, "overflow_policy", overflow_policy);
+  options.attention_type = attention_type_of(attention_type);
+  options.overflow_policy = overflow_policy_of(overflow_policy);
   take(values, "kv_memory_bytes", options.kv_memory_bytes);
   take(values, "max_batch_size", options.max_batch_size);
   take(values, "batch_timeout_seconds", options.batch_timeout_seconds);

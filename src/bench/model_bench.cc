@@ -88,7 +88,14 @@ QueryRange ModelBench::range(size_t sequence, int64_t position, size_t first_row
           .first_row = first_row,
           .num_tokens = num_tokens,
           .window = plan_.window,
-          .num_sinks = plan_.num_sinks};
+          .num_sinks = plan_.num_sinks,
+          .memory = plan_.memory};
+}
+
+int64_t ModelBench::keys_read(int64_t position, int64_t num_tokens) const {
+  if (plan_.window == 0 || position < plan_.memory.from) return position + 1;
+  const int64_t memory = num_tokens * plan_.memory.top_k * kPartSize;
+  return visible_keys(position, plan_.window + num_tokens - 1 + memory, plan_.num_sinks);
 }
 
 void ModelBench::read(int64_t begin, int64_t end) {
@@ -123,7 +130,7 @@ ModelBench::Sample ModelBench::prefill(int64_t prompt) {
       const auto last = static_cast<int32_t>(end - begin - 1);
       runner_->logits({&last, 1});
     }
-    const int64_t keys = visible_keys(end - 1, plan_.window == 0 ? 0 : plan_.window + end - begin, plan_.num_sinks);
+    const int64_t keys = keys_read(end - 1, end - begin);
     sample.work += step_work(work_, end - begin, end == prompt ? 1 : 0, keys);
   }
   sample.seconds = seconds_since(start);
@@ -156,7 +163,7 @@ ModelBench::Sample ModelBench::decode(int64_t depth, int64_t batch) {
   const Clock::time_point start = Clock::now();
   for (int64_t i = 1; i <= plan_.new_tokens; ++i) {
     step(depth + i, batch);
-    sample.work += step_work(work_, batch, batch, batch * visible_keys(depth + i, plan_.window, plan_.num_sinks));
+    sample.work += step_work(work_, batch, batch, batch * keys_read(depth + i, 1));
   }
   sample.seconds = seconds_since(start);
   return sample;

@@ -20,6 +20,7 @@ struct BenchPlan {
   int rounds = 3;
   uint64_t seed = 0;  // of the token ids, which are random
   int64_t window = 0, num_sinks = 0;
+  MemoryPlan memory = {};
   int64_t context_length = 0;  // no test may go beyond; 0: the model's own
 };
 
@@ -66,6 +67,8 @@ class ModelBench {
 
  private:
   // Runs tokens [begin, end) of the first sequence.
+  // Keys whose K and V are read for `num_tokens` tokens up to this position.
+  int64_t keys_read(int64_t position, int64_t num_tokens) const;
   void read(int64_t begin, int64_t end);
   void step(int64_t position, int64_t batch);
   QueryRange range(size_t sequence, int64_t position, size_t first_row, size_t num_tokens) const;

@@ -13,6 +13,7 @@
 #include "cli/progress_bar.h"
 #include "cli/text_file.h"
 #include "core/cpu_info.h"
+#include "engine/attention_plan.h"
 #include "hub/model_store.h"
 #include "io/json.h"
 
@@ -160,8 +161,10 @@ void run_bench_command(BenchOptions options) {
                                                               : "MODEL is missing; --roofline does without");
   }
   check_model_options(options.model);
-  options.plan.window = options.model.window;
-  options.plan.num_sinks = options.model.window > 0 ? options.model.num_sink_tokens : 0;
+  const AttentionPlan attention = engine_plan(attention_options(options.model));
+  options.plan.window = attention.window;
+  options.plan.num_sinks = attention.num_sink_tokens;
+  options.plan.memory = {.top_k = static_cast<int32_t>(attention.memory_top_k), .from = attention.hybrid_from};
   options.plan.context_length = options.model.context_length;
   const RunnerOptions runner_options{
       .isa = choose_cpu_isa(),

@@ -163,10 +163,11 @@ ChatAction help(ChatSession& session, const std::string&) {
       "Several lines: paste them, end a line with \\, press Alt-Enter, or put them between \"\"\" and \"\"\".\n"
       "A message that begins with a slash: put a space before it.\n";
   const std::string context = std::to_string(session.info().context_length);
-  text += session.info().window > 0 ? "The window lets the chat go on for ever: what has left it is no longer seen."
-                                    : "The context holds " + context +
-                                          " tokens. When less than an eighth of it is left for an answer, the oldest\n"
-                                          "turns are forgotten until half of it is free; the system message stays.";
+  text += session.info().attention.forgets()
+              ? "The window lets the chat go on for ever: what has left it is no longer seen."
+              : "The context holds " + context +
+                    " tokens. When less than an eighth of it is left for an answer, the oldest\n"
+                    "turns are forgotten until half of it is free; the system message stays.";
   print_remark(text);
   return ChatAction::go_on;
 }

@@ -98,7 +98,7 @@ ChatPrompt ChatSession::prompt() {
   const int64_t context = info().context_length;
   const int64_t room = std::min<int64_t>(context / 8, params_.max_tokens);
   const auto tokens = [&] { return static_cast<int64_t>(prompt.token_ids.size()); };
-  if (info().window == 0 && tokens() + room > context) {
+  if (!info().attention.forgets() && tokens() + room > context) {
     // Half at once: every time the beginning changes, all that follows must be read anew.
     while (num_turns() > 1 && tokens() > context / 2) {
       forget_oldest_turn();

@@ -45,8 +45,12 @@ void print_banner(const EngineInfo& info) {
                "context %" PRId64 " of %" PRId64 " tokens, batch %d, KV %s, %" PRIu64 " bytes a token, up to %s",
                info.context_length, info.model_context_length, info.max_batch_size, info.kv_type.c_str(),
                info.kv_bytes_per_token, bytes_text(info.kv_memory_bytes).c_str());
-  if (info.window > 0)
-    std::fprintf(stderr, "; window %" PRId64 ", %" PRId64 " sinks", info.window, info.num_sink_tokens);
+  const AttentionPlan& plan = info.attention;
+  if (plan.window > 0)
+    std::fprintf(stderr, "; window %" PRId64 ", %" PRId64 " sinks", plan.window, plan.num_sink_tokens);
+  if (plan.type == AttentionType::hybrid)
+    std::fprintf(stderr, ", memory of %" PRId64 " pieces from token %" PRId64 " on", plan.memory_top_k,
+                 plan.hybrid_from);
   std::fprintf(stderr, "; loaded in %.1f s\n", info.load_seconds);
 }
 
@@ -57,8 +61,13 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_option(command, "--threads", options.num_threads, "threads to compute with; 0: every physical core allowed");
   add_option(command, "--ctx", options.context_length,
              "tokens of prompt and answer together; 0: the model's own, as memory allows");
-  add_option(command, "--window", options.window, "keys a token sees; 0: exact attention");
+  add_option(command, "--attention", options.attention_type,
+             "full, sliding_window (what leaves the window is forgotten) or hybrid (it is found again)");
+  add_option(command, "--window", options.window, "last tokens that are always seen; 0: all, or 1024 if not full");
   add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
+  add_option(command, "--memory-top-k", options.memory_top_k, "hybrid: pieces of 16 tokens that a token finds again");
+  add_option(command, "--hybrid-from", options.hybrid_from, "hybrid: tokens before this position see everything");
+  add_option(command, "--overflow", options.overflow_policy, "a prompt beyond the context: error, or window");
   add_option(command, "--kv-type", options.kv_type, "how K and V are kept: f16, q8 (half the memory) or f32");
   add_option(command, "--bits", options.quantize_bits, "quantize the weights to 4 or 8 bits while they are loaded")
       ->check(CLI::IsMember({0, 4, 8}));
@@ -70,6 +79,20 @@ void check_model_options(const ModelOptions& options) {
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
   check_range("--window", options.window, 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
+  check_range("--memory-top-k", options.memory_top_k, 1, 65536);
+  check_range("--hybrid-from", options.hybrid_from, 0, int64_t{1} << 24);
+  attention_options(options);
+}
+
+EngineOptions attention_options(const ModelOptions& options) {
+  EngineOptions to;
+  if (!options.attention_type.empty()) to.attention_type = attention_type_of(options.attention_type);
+  to.window = options.window;
+  to.num_sink_tokens = options.num_sink_tokens;
+  to.memory_top_k = options.memory_top_k;
+  to.hybrid_from = options.hybrid_from;
+  to.overflow_policy = overflow_policy_of(options.overflow_policy);
+  return to;
 }
 
 std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
@@ -81,8 +104,13 @@ std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions e
   check_model_options(options);
   engine_options.num_threads = options.num_threads;
   engine_options.context_length = options.context_length;
-  engine_options.window = options.window;
-  engine_options.num_sink_tokens = options.num_sink_tokens;
+  const EngineOptions attention = attention_options(options);
+  engine_options.attention_type = attention.attention_type;
+  engine_options.window = attention.window;
+  engine_options.num_sink_tokens = attention.num_sink_tokens;
+  engine_options.memory_top_k = attention.memory_top_k;
+  engine_options.hybrid_from = attention.hybrid_from;
+  engine_options.overflow_policy = attention.overflow_policy;
   engine_options.kv_type = parse_kv_type(options.kv_type);
   engine_options.quantize_bits = options.quantize_bits;
   catch_lost_pages(1);

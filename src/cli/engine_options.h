@@ -15,18 +15,24 @@ struct ModelOptions {
   std::string model;
   int num_threads = 0;
   int64_t context_length = 0;
+  std::string attention_type;  // empty: a sliding window if there is one, else full
   int64_t window = 0;
   int64_t num_sink_tokens = 64;
+  int64_t memory_top_k = 128;
+  int64_t hybrid_from = 8192;
+  std::string overflow_policy = "error";
   std::string kv_type = "f16";
   int quantize_bits = 0;
   bool json = false;
 };
 
-// MODEL, --threads, --ctx, --window, --sinks, --kv-type, --bits and --json.
+// MODEL, --threads, --ctx, --kv-type, --bits, --json and how tokens see each other: --attention, --window, --sinks, ….
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-// Throws Error(invalid_argument) for a number out of range.
+// Throws Error(invalid_argument) for what is out of range or contradicts itself.
 void check_model_options(const ModelOptions& options);
+// What the options say about attention, and defaults for the rest.
+EngineOptions attention_options(const ModelOptions& options);
 
 // Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
 std::unique_ptr<Engine> load_engine(const ModelOptions& options);

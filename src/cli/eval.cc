@@ -44,7 +44,7 @@ void run_eval(const EvalOptions& options) {
   Json result = Json::object();
   if (!options.perplexity_file.empty()) {
     const std::vector<int32_t> ids = engine->tokenize(text, false);
-    const bool endless = options.model.window > 0;
+    const bool endless = engine->info().attention.forgets();
     const int64_t piece = endless ? options.piece : std::min(options.piece, engine->info().context_length);
     if (piece < 2) throw Error(ErrorCode::invalid_argument, "--ctx must be at least 2 for perplexity");
     const Perplexity p = measure_perplexity(*engine, ids, piece, progress);

@@ -13,6 +13,7 @@
 #include "chat/reasoning.h"
 #include "cli/terminal_output.h"
 #include "io/json.h"
+#include "server/openai_format.h"
 #include "tokenizer/unicode.h"
 
 namespace qwin {
@@ -77,6 +78,7 @@ Json result_json(const GenerationResult& result, bool with_logprobs) {
   json["timings"] = {{"ttft_ms", result.timings.ttft_ms},
                      {"prefill_tokens_per_second", result.timings.prefill_tokens_per_second},
                      {"decode_tokens_per_second", result.timings.decode_tokens_per_second}};
+  json["attention"] = server::attention_json(result.attention);
   return json;
 }
 

@@ -243,7 +243,9 @@ void BatchLoop::prepare(const Step& step) {
                              .first_row = first_row,
                              .num_tokens = static_cast<size_t>(range.count),
                              .window = sequence.request.plan.window,
-                             .num_sinks = sequence.request.plan.num_sinks});
+                             .num_sinks = sequence.request.plan.num_sinks,
+                             .memory = {.top_k = static_cast<int32_t>(sequence.request.plan.memory_top_k),
+                                        .from = sequence.request.plan.hybrid_from}});
     const int64_t end = range.first_position + range.count;
     // After a pre-emption the prompt is read again, but its logits have been handed out.
     const bool wants_all = active.reader || active.request.prompt_logprobs;
@@ -332,7 +334,7 @@ bool BatchLoop::advance(const StepRange& range, Active& active) {
   if (!range.is_last) return true;
   if (!active.next_token) return false;
   scheduler_.append(range.id, *active.next_token);
-  if (sequence.request.plan.window > 0 || sequence.size() < options_.context_length) return true;
+  if (sequence.request.plan.forgets() || sequence.size() < options_.context_length) return true;
   active.generation->result().context_full = true;
   active.generation->end(FinishReason::length);
   return false;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "engine/attention_plan.h"
+
 namespace qwin {
 
 namespace {
@@ -24,11 +26,14 @@ int64_t window_pages(int64_t window, int64_t num_sinks, int64_t page_size, int64
 }
 
 Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options) {
-  if (options.context_length > input.model_context_length && options.window == 0) {
+  AttentionPlan plan = engine_plan(options);
+  if (options.context_length > input.model_context_length && !plan.forgets()) {
     throw Error(ErrorCode::invalid_argument, "ctx " + std::to_string(options.context_length) +
                                                  " is beyond the model's own length of " +
                                                  std::to_string(input.model_context_length));
   }
+  if (options.overflow_policy == OverflowPolicy::window) plan = overflow_plan(options, plan);
+  const int64_t window = plan.forgets() ? plan.window : 0;
   const uint64_t fixed = input.weight_bytes + input.activation_bytes;
   const uint64_t available = input.memory.available_bytes;
   if (fixed + input.page_bytes > available) refuse("the model", fixed + input.page_bytes, available);
@@ -40,14 +45,14 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
   const int64_t wanted = options.context_length > 0 ? options.context_length : input.model_context_length;
   // One page more than the tokens need: the end of a cached text is copied before more is written to it.
   const auto wanted_pages = static_cast<uint64_t>(pages_for(wanted, input.page_size)) + 1;
-  const uint64_t for_window = options.window == 0
-                                  ? 0
-                                  : static_cast<uint64_t>(window_pages(options.window, options.num_sink_tokens,
-                                                                       input.page_size, input.max_step_tokens));
+  const uint64_t for_window =
+      window == 0
+          ? 0
+          : static_cast<uint64_t>(window_pages(window, plan.num_sink_tokens, input.page_size, input.max_step_tokens));
   const uint64_t least_pages = std::max<uint64_t>(for_window, options.context_length > 0 ? wanted_pages : 2);
   if (least_pages > max_pages) {
-    const int64_t tokens = options.window > 0 ? options.window : wanted;
-    refuse((options.window > 0 ? "a window of " : "a context of ") + std::to_string(tokens) + " tokens",
+    const int64_t tokens = window > 0 ? window : wanted;
+    refuse((window > 0 ? "a window of " : "a context of ") + std::to_string(tokens) + " tokens",
            fixed + least_pages * input.page_bytes, fixed + budget);
   }
   // A whole batch of the longest texts is as much as can be used at once; what they leave is for the prefix cache.

@@ -31,6 +31,7 @@ void check_options(const EngineOptions& options) {
   check_range<int64_t>("context_length", options.context_length, 0, kMaxTokens);
   check_range<int64_t>("window", options.window, 0, kMaxTokens);
   check_range<int64_t>("num_sink_tokens", options.num_sink_tokens, 0, kMaxSinks);
+  check_range<int64_t>("hybrid_from", options.hybrid_from, 0, kMaxTokens);
   check_range<int64_t>("max_batch_size", options.max_batch_size, 1, kMaxSequences);
   check_range<int64_t>("max_queue_length", options.max_queue_length, 0, kMaxQueue);
   check_range("batch_timeout_seconds", options.batch_timeout_seconds, 0.0, kMaxSeconds);
@@ -39,6 +40,7 @@ void check_options(const EngineOptions& options) {
 
 void check_request(const Request& request) {
   if (request.window) check_range<int64_t>("window", *request.window, 0, kMaxTokens);
+  if (request.num_sink_tokens) check_range<int64_t>("num_sink_tokens", *request.num_sink_tokens, 0, kMaxSinks);
   check_range("timeout_seconds", request.timeout_seconds, 0.0, kMaxSeconds);
 }
 

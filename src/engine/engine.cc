@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "chat/chat_template.h"
+#include "engine/attention_plan.h"
 #include "engine/batch_loop.h"
 #include "engine/cache_identity.h"
 #include "engine/capacity.h"
@@ -78,7 +79,7 @@ class LocalEngine : public Engine {
  private:
   void read_prompt(std::span<const int32_t> token_ids, PromptReader reader);
   void check_prompt(std::span<const int32_t> prompt) const;
-  CachePlan plan_for(const Request& request) const;
+  AttentionPlan plan_for(const Request& request) const;
   void load_tokenizer();
   void fill_info(const RunnerOptions& runner_options);
 
@@ -213,8 +214,7 @@ void LocalEngine::fill_info(const RunnerOptions& runner_options) {
   info_.num_threads = runner_options.num_threads;
   info_.max_batch_size = options_.max_batch_size;
   info_.model_context_length = config_.max_positions;
-  info_.window = options_.window;
-  info_.num_sink_tokens = options_.window > 0 ? options_.num_sink_tokens : 0;
+  info_.attention = engine_plan(options_);
   info_.vocab_size = config_.vocab_size;
   info_.hidden_size = config_.hidden_size;
 }
@@ -263,37 +263,42 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
   }
 }
 
-CachePlan LocalEngine::plan_for(const Request& request) const {
-  const int64_t window = request.window.value_or(options_.window);
+AttentionPlan LocalEngine::plan_for(const Request& request) const {
+  AttentionPlan plan = request_plan(options_, request);
   const auto length = static_cast<int64_t>(request.prompt.size());
-  if (window == 0 && length >= info_.context_length) {
+  const auto policy = request.overflow_policy.value_or(options_.overflow_policy);
+  const bool overflows = !plan.forgets() && length >= info_.context_length;
+  if (overflows && policy == OverflowPolicy::window) plan = overflow_plan(options_, plan);
+  if (overflows && policy == OverflowPolicy::error) {
     throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(length) +
                                                         " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
   }
-  if (window == 0) return {.salt = request.cache_salt};
-  const int64_t pages = window_pages(window, options_.num_sink_tokens, kPageSize, kMaxBatchTokens);
+  if (!plan.forgets()) return plan;
+  const int64_t pages = window_pages(plan.window, plan.num_sink_tokens, kPageSize, kMaxBatchTokens);
   if (pages > num_pages_) {
-    throw Error(ErrorCode::invalid_argument, "window of " + std::to_string(window) + " tokens needs " +
+    throw Error(ErrorCode::invalid_argument, "window of " + std::to_string(plan.window) + " tokens needs " +
                                                  std::to_string(pages) + " pages of KV memory, there are " +
                                                  std::to_string(num_pages_));
   }
-  return {.salt = request.cache_salt, .window = window, .num_sinks = options_.num_sink_tokens};
+  return plan;
 }
 
 RequestId LocalEngine::submit(Request request, RequestEvents events) {
   check_prompt(request.prompt);
   check_request(request);
   request.sampling.validate_token_ids(config_.vocab_size);
-  const CachePlan plan = plan_for(request);
+  const AttentionPlan plan = plan_for(request);
   auto generation = std::make_unique<Generation>(tokenizer_, eos_ids_, request);
-  return loop_->submit(std::move(request), plan, std::move(generation), std::move(events));
+  generation->result().attention = plan;
+  const CachePlan cached = cache_plan(plan, request.cache_salt);
+  return loop_->submit(std::move(request), cached, std::move(generation), std::move(events));
 }
 
 void LocalEngine::read_prompt(std::span<const int32_t> token_ids, PromptReader reader) {
   check_prompt(token_ids);
   Request request{.prompt = {token_ids.begin(), token_ids.end()}};
-  if (options_.window == 0 && static_cast<int64_t>(token_ids.size()) > info_.context_length) {
+  if (!info_.attention.forgets() && static_cast<int64_t>(token_ids.size()) > info_.context_length) {
     throw Error(ErrorCode::context_length_exceeded, std::to_string(token_ids.size()) + " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
   }
@@ -305,8 +310,7 @@ void LocalEngine::read_prompt(std::span<const int32_t> token_ids, PromptReader r
     }
     done.set_value();
   }};
-  const CachePlan plan{.window = options_.window, .num_sinks = options_.window > 0 ? options_.num_sink_tokens : 0};
-  loop_->submit(std::move(request), plan, nullptr, std::move(events), std::move(reader));
+  loop_->submit(std::move(request), cache_plan(info_.attention, {}), nullptr, std::move(events), std::move(reader));
   done.get_future().get();
 }
 

@@ -15,6 +15,9 @@ inline constexpr int kNumKvTypes = 3;
 inline constexpr int kPageSize = 64;   // tokens a KV page
 inline constexpr int kSplitPages = 4;  // pages, counted from position 0, whose partial result is a unit of its own
 inline constexpr int kSplitKeys = kSplitPages * kPageSize;
+inline constexpr int kPartSize = 16;  // consecutive keys that memory reads or leaves together
+inline constexpr int kPageParts = kPageSize / kPartSize;
+inline constexpr int kSplitParts = kSplitKeys / kPartSize;
 
 // Channels of K that are large in every token (k_proj biases of hundreds) and would drown the others in q8: their codes
 // have a second digit, 256 * high + low.
@@ -27,22 +30,38 @@ struct WideChannels {
 //   f32, f16   K [head_dim, 64]: 64 keys side by side; V [64, head_dim]
 //   q8         K [(head_dim + wide) / 4, 64, 4]: low digits, then the high digits of the wide channels, each + 128;
 //              V [16, head_dim, 4] signed; then a float32 scale a token, [64] for K and [64] for V
+// Then the bounds of its keys in binary16, smallest and largest of each channel: lo [head_dim] and hi [head_dim] of the
+// page, lo [head_dim, 4] and hi [head_dim, 4] of its parts of 16.
 struct KvPageLayout {
-  size_t v, k_scales, v_scales, bytes;
+  size_t v, k_scales, v_scales, bounds, bytes;
 };
+
+constexpr size_t bounds_bytes(size_t head_dim) { return 2 * (2 * head_dim + 2 * kPageParts * head_dim); }
 
 constexpr KvPageLayout kv_page_layout(KvType type, size_t head_dim, size_t num_wide) {
   if (type != KvType::q8) {
     const size_t plane = kPageSize * head_dim * (type == KvType::f32 ? 4 : 2);
-    return {plane, 0, 0, 2 * plane};
+    return {plane, 0, 0, 2 * plane, 2 * plane + bounds_bytes(head_dim)};
   }
   const size_t v = kPageSize * (head_dim + num_wide), scales = v + kPageSize * head_dim;
-  return {v, scales, scales + 4 * kPageSize, scales + 8 * kPageSize};
+  const size_t bounds = scales + 8 * kPageSize;
+  return {v, scales, scales + 4 * kPageSize, bounds, bounds + bounds_bytes(head_dim)};
 }
 
 // Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 alone.
 using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, const WideChannels& wide, std::byte* page,
                            size_t slot);
+
+// Writes the bounds of a part of a page whose keys are all stored, and with its last part those of the page. Numbers
+// beyond binary16 count as its largest.
+using BoundKeysFn = void (*)(std::byte* page, size_t head_dim, const WideChannels& wide, int part);
+
+// Hybrid attention: from position `from` on, a query sees the sinks, a window that begins at the border of a page, and
+// of what lies between them the `top_k` parts that choose_memory() finds for it; before, it sees every key.
+struct MemoryPlan {
+  int32_t top_k = 0;  // 0: no memory
+  int64_t from = 0;
+};
 
 // Causal attention of the query heads that share one KV head (arXiv 2205.14135, with splits as in flash-decoding).
 // Tolerance of f32 and f16: (2e-6 + 5e-7 * scale * max over keys of sum |q k|) * max |v|.
@@ -62,10 +81,29 @@ struct AttentionArgs {
   int64_t num_sinks;       // the first positions are seen in spite of the window
   float softmax_scale;
   WideChannels wide;
-  float* scratch;  // attention_scratch_floats()
+  float* scratch;             // attention_scratch_floats()
+  MemoryPlan memory = {};     // with it: window >= 64, num_sinks whole pages
+  size_t bounds = 0;          // kv_page_layout().bounds
+  const int32_t* parts = {};  // [num_tokens, memory.top_k] chosen for each token: position / 16, in order, then -1
 };
 
-// The pages that some token of a call sees: two ranges when a window has left the sinks behind.
+// The first key of the window that a query sees, the sinks aside.
+constexpr int64_t window_begin(const AttentionArgs& args, int64_t query) {
+  if (args.window == 0 || query < args.memory.from || query < args.window) return 0;
+  const int64_t oldest = query - args.window + 1;
+  return args.memory.top_k > 0 ? oldest / kPageSize * kPageSize : oldest;
+}
+
+// The pages from which memory is chosen for a query: those between sinks and window.
+struct PageRange {
+  int64_t begin, end;
+};
+constexpr PageRange memory_pages(const AttentionArgs& args, int64_t query) {
+  const int64_t begin = args.num_sinks / kPageSize, end = window_begin(args, query) / kPageSize;
+  return args.memory.top_k == 0 || end < begin ? PageRange{begin, begin} : PageRange{begin, end};
+}
+
+// The pages that some token of a call sees in place: two ranges when a window has left the sinks behind.
 struct VisiblePages {
   int64_t sinks_end, window_begin, end;  // [0, sinks_end) and [window_begin, end)
 };
@@ -73,16 +111,17 @@ struct VisiblePages {
 constexpr VisiblePages visible_pages(const AttentionArgs& args) {
   const int64_t end = (args.first_position + args.num_tokens + kPageSize - 1) / kPageSize;
   if (args.window == 0) return {0, 0, end};
-  const int64_t oldest = args.first_position - args.window + 1;
   const int64_t sinks_end = (args.num_sinks + kPageSize - 1) / kPageSize;
-  const int64_t begin = oldest <= 0 ? 0 : oldest / kPageSize;
+  const int64_t begin = window_begin(args, args.first_position) / kPageSize;
   return sinks_end >= begin ? VisiblePages{0, 0, end} : VisiblePages{sinks_end, begin, end};
 }
 
-// The splits with a visible page, numbered 0 … count - 1 in order of position.
+// The splits of a call, numbered 0 … count - 1: those with a visible page, in order of position, then those of memory,
+// each the next 16 parts of every token.
 struct VisibleSplits {
-  int sinks_end, window_begin, count;
+  int sinks_end, window_begin, num_in_place, count;
 
+  // Requires: i < num_in_place.
   constexpr int64_t operator[](int i) const { return i < sinks_end ? i : window_begin + (i - sinks_end); }
 };
 
@@ -92,7 +131,12 @@ constexpr VisibleSplits visible_splits(const AttentionArgs& args) {
   const int sinks_end = int((pages.sinks_end + kSplitPages - 1) / kSplitPages);
   int begin = int(pages.window_begin / kSplitPages);
   if (begin < sinks_end) begin = sinks_end;
-  return {sinks_end, begin, sinks_end + end - begin};
+  // The last token has the most to choose from.
+  const PageRange memory = memory_pages(args, args.first_position + args.num_tokens - 1);
+  int64_t parts = (memory.end - memory.begin) * kPageParts;
+  if (parts > args.memory.top_k) parts = args.memory.top_k;
+  const int in_place = sinks_end + end - begin;
+  return {sinks_end, begin, in_place, in_place + int((parts + kSplitParts - 1) / kSplitParts)};
 }
 
 // What a split gives to a query row: the sum over its keys of p * v, the maximum of its scores, the sum of p, with
@@ -105,6 +149,20 @@ using AttentionFn = void (*)(const AttentionArgs& args, int begin, int end, floa
 
 // Merges the partials of all visible splits, in order, into args.out; args.scratch as for attention.
 using MergePartialsFn = void (*)(const AttentionArgs& args, const float* partials);
+
+// Chooses the parts that each token of a call reads, [num_tokens, memory.top_k] as AttentionArgs::parts has them; out
+// and parts of `args` are not looked at, scratch is choice_scratch_floats().
+//   1. The score of a page for a query head is at most sum over channels of q * (q > 0 ? hi : lo): its bound.
+//   2. A softmax over the bounds of all pages for each head, then the largest over the heads of the group, ranks pages.
+//   3. The parts of the top_k first pages are ranked in the same way by their own bounds; the top_k first are read.
+// Of equals the later one goes first. Nothing but the query and earlier keys decides.
+using ChooseMemoryFn = void (*)(const AttentionArgs& args, int32_t* parts);
+
+// For pages [0, num_pages).
+constexpr size_t choice_scratch_floats(size_t group, size_t head_dim, size_t num_pages, size_t top_k) {
+  const size_t candidates = (num_pages > kPageParts * top_k ? num_pages : kPageParts * top_k) + 16;
+  return (group + 1) * candidates + group * head_dim * (kPageParts + 1) + group * head_dim + top_k;
+}
 
 // Floats of scratch for rows = num_tokens * group: the running result, one partial, and either a split of K and V in
 // float32 or the rows' digits, corrections and scales for q8.

@@ -100,6 +100,8 @@ struct CpuKernels {
   SiluMulFn silu_mul;
   GemmF32Fn gemm_f32;
   StoreKvFn store_kv[kNumKvTypes];
+  BoundKeysFn bound_keys[kNumKvTypes];  // the same on every rung
+  ChooseMemoryFn choose_memory;
   AttentionFn attention[kNumKvTypes];
   MergePartialsFn merge_partials;
 };

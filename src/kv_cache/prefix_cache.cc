@@ -74,7 +74,7 @@ std::pair<int32_t, int64_t> PrefixCache::best_child(int32_t parent, std::span<co
 }
 
 bool PrefixCache::is_seen(const CachePlan& plan, size_t num_pages, size_t index) const {
-  if (plan.window == 0) return true;
+  if (!plan.forgets()) return true;
   const int64_t begin = static_cast<int64_t>(index) * page_size_;
   const int64_t first_seen = static_cast<int64_t>(num_pages) * page_size_ - plan.window + 1;
   return begin + page_size_ > first_seen || begin < plan.num_sinks;

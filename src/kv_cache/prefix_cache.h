@@ -23,6 +23,10 @@ struct CachePlan {
   std::string salt = {};
   int64_t window = 0;  // 0: exact attention
   int64_t num_sinks = 0;
+  int64_t memory_top_k = 0;  // above 0: what has left the window is still read
+  int64_t hybrid_from = 0;   // and only from this position on
+
+  bool forgets() const { return window > 0 && memory_top_k == 0; }
   auto operator<=>(const CachePlan&) const = default;
 };
 

@@ -85,7 +85,8 @@ PageDigest DiskArchive::root(const CachePlan& plan) const {
   // Lengths keep the parts apart: no two plans or identities give the same text.
   const std::string text = std::to_string(options_.identity.size()) + ":" + options_.identity +
                            std::to_string(plan.salt.size()) + ":" + plan.salt + ":" + std::to_string(plan.window) +
-                           ":" + std::to_string(plan.num_sinks);
+                           ":" + std::to_string(plan.num_sinks) + ":" + std::to_string(plan.memory_top_k) + ":" +
+                           std::to_string(plan.hybrid_from);
   return sha256(std::as_bytes(std::span(text)));
 }
 

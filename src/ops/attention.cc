@@ -29,12 +29,22 @@ class AttentionWork {
                 const Matrix& out)
       : q_(q), kv_(kv), ranges_(ranges), layer_window_(layer_window), out_(out) {
     group_ = static_cast<int>(q.columns / kv.head_dim) / kv.num_kv_heads;
-    for (const QueryRange& range : ranges) num_tiles_ += tiles(range);
+    for (const QueryRange& range : ranges) {
+      num_tiles_ += tiles(range);
+      num_choices_ += choices(range);
+      const int64_t pages = (range.first_position + static_cast<int64_t>(range.num_tokens)) / kPageSize + 1;
+      const size_t floats = choice_scratch_floats(group_, kv.head_dim, pages, range.memory.top_k);
+      if (has_memory(range)) choice_scratch_floats_ = std::max(choice_scratch_floats_, floats);
+    }
   }
 
   size_t num_items() const { return num_tiles_ * kv_.num_kv_heads; }
+  size_t num_choices() const { return num_choices_; }
+  // [ranges][num_kv_heads][num_tokens, top_k]
+  void set_choices(int32_t* choices) { choices_ = choices; }
   size_t scratch_floats() const {
-    return attention_scratch_floats(kTokensPerItem * group_, kv_.head_dim, kv_.num_wide);
+    return std::max(choice_scratch_floats_,
+                    attention_scratch_floats(kTokensPerItem * group_, kv_.head_dim, kv_.num_wide));
   }
 
   // Later tokens of a range see more keys: long items come first, so that members end together.
@@ -42,8 +52,17 @@ class AttentionWork {
     size_t tile = num_tiles_ - 1 - index / kv_.num_kv_heads;
     const size_t head = index % kv_.num_kv_heads, column = head * group_ * kv_.head_dim;
     const QueryRange* range = ranges_.data();
-    while (tile >= tiles(*range)) tile -= tiles(*range++);
+    const int32_t* parts = choices_;
+    for (; tile >= tiles(*range); ++range) {
+      tile -= tiles(*range);
+      parts += choices(*range);
+    }
     const size_t first = tile * kTokensPerItem, row = range->first_row + first;
+    const bool remembers = has_memory(*range);
+    if (remembers) parts += (head * range->num_tokens + first) * range->memory.top_k;
+    // A layer with a window of its own never saw more: what a request adds to see further does not concern it.
+    const bool own = layer_window_ > 0 && range->memory.top_k > 0;
+    const int64_t sinks = remembers ? whole_pages(range->num_sinks) : own ? 0 : range->num_sinks;
     return {
         .q = q_.row(row) + column,
         .q_stride = q_.stride,
@@ -56,15 +75,23 @@ class AttentionWork {
         .first_position = range->first_position + static_cast<int64_t>(first),
         .group = group_,
         .head_dim = kv_.head_dim,
-        .window = effective_window(range->window, layer_window_),
-        .num_sinks = range->num_sinks,
+        .window = own ? layer_window_ : effective_window(range->window, layer_window_),
+        .num_sinks = sinks,
         .softmax_scale = 1.0f / std::sqrt(static_cast<float>(kv_.head_dim)),
         .wide = kv_.wide(head),
         .scratch = scratch,
+        .memory = remembers ? range->memory : MemoryPlan{},
+        .bounds = kv_page_layout(kv_.type, kv_.head_dim, kv_.num_wide).bounds,
+        .parts = parts,
     };
   }
 
  private:
+  static int64_t whole_pages(int64_t keys) { return (keys + kPageSize - 1) / kPageSize * kPageSize; }
+  bool has_memory(const QueryRange& range) const { return range.memory.top_k > 0 && layer_window_ == 0; }
+  size_t choices(const QueryRange& range) const {
+    return has_memory(range) ? range.num_tokens * kv_.num_kv_heads * range.memory.top_k : 0;
+  }
   static size_t tiles(const QueryRange& range) { return (range.num_tokens + kTokensPerItem - 1) / kTokensPerItem; }
 
   const Matrix& q_;
@@ -73,8 +100,21 @@ class AttentionWork {
   const int64_t layer_window_;
   const Matrix& out_;
   int group_ = 0;
-  size_t num_tiles_ = 0;
+  size_t num_tiles_ = 0, num_choices_ = 0, choice_scratch_floats_ = 0;
+  int32_t* choices_ = nullptr;
 };
+
+// What of their memory the queries of a batch read.
+void choose_memory(OpsContext& context, AttentionWork& work) {
+  if (work.num_choices() == 0) return;
+  work.set_choices(context.shared_choices(work.num_choices()));
+  context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int member) {
+    for (size_t i = begin; i < end; ++i) {
+      const AttentionArgs args = work.item(i, context.member_scratch(member, work.scratch_floats()));
+      if (args.memory.top_k > 0) context.kernels.choose_memory(args, const_cast<int32_t*>(args.parts));
+    }
+  });
+}
 
 size_t partial_floats_of(const AttentionArgs& args) {
   return partial_floats(static_cast<size_t>(args.num_tokens) * args.group, args.head_dim);
@@ -124,6 +164,7 @@ void attend_in_pieces(OpsContext& context, const AttentionWork& work, AttentionF
 void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvView& kv,
               std::span<const QueryRange> ranges) {
   const StoreKvFn store = context.kernels.store_kv[static_cast<int>(kv.type)];
+  const BoundKeysFn bound = context.kernels.bound_keys[static_cast<int>(kv.type)];
   for (const QueryRange& range : ranges) {
     context.team.for_each(range.num_tokens, 16, [&](size_t begin, size_t end, int) {
       for (size_t t = begin; t < end; ++t) {
@@ -136,13 +177,29 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
         }
       }
     });
+    const int64_t end_position = range.first_position + static_cast<int64_t>(range.num_tokens);
+    const int64_t first_page = range.first_position / kPageSize;
+    const auto num_pages = static_cast<size_t>((end_position + kPageSize - 1) / kPageSize - first_page);
+    context.team.for_each(num_pages * kv.num_kv_heads, 1, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) {
+        const int64_t page = first_page + static_cast<int64_t>(i) / kv.num_kv_heads;
+        const size_t head = i % kv.num_kv_heads;
+        std::byte* keys = kv.base + static_cast<size_t>(range.pages[page]) * kv.page_stride + head * kv.head_stride;
+        for (int part = 0; part < kPageParts; ++part) {
+          const int64_t part_end = page * kPageSize + (part + 1) * kPartSize;
+          if (part_end > range.first_position && part_end <= end_position)
+            bound(keys, kv.head_dim, kv.wide(head), part);
+        }
+      }
+    });
   }
 }
 
 void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out) {
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
-  const AttentionWork work(q, kv, ranges, layer_window, out);
+  AttentionWork work(q, kv, ranges, layer_window, out);
+  choose_memory(context, work);
   const auto threads = static_cast<size_t>(context.team.size());
   if (threads > 1 && work.num_items() < kItemsPerMember * threads) return attend_in_pieces(context, work, kernel);
   context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int member) {

@@ -40,14 +40,16 @@ struct QueryRange {
   size_t num_tokens = 0;
   int64_t window = 0;  // asked for by the request; 0 = all keys
   int64_t num_sinks = 0;
+  MemoryPlan memory = {};  // with top_k > 0 the window forgets nothing: window >= 64
 };
 
-// Writes K and V of the batch, [num_tokens, num_kv_heads * head_dim] each, into their pages.
+// Writes K and V of the batch, [num_tokens, num_kv_heads * head_dim] each, into their pages, and the bounds of the
+// parts that they fill.
 void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvView& kv,
               std::span<const QueryRange> ranges);
 
 // out = softmax(q . K / sqrt(head_dim)) . V for q [num_tokens, num_heads * head_dim]; the tokens' own K and V are
-// stored already. `layer_window` is the checkpoint's own, 0 = all keys.
+// stored already. `layer_window` is the checkpoint's own, 0 = all keys; such a layer has no memory.
 void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out);
 

@@ -28,12 +28,17 @@ struct OpsContext {
     if (shared.size() < floats * sizeof(float)) shared = Buffer(std::bit_ceil(floats) * sizeof(float));
     return shared.as<float>();
   }
+  // What memory is read, likewise.
+  int32_t* shared_choices(size_t count) {
+    if (choices.size() < count * sizeof(int32_t)) choices = Buffer(std::bit_ceil(count) * sizeof(int32_t));
+    return choices.as<int32_t>();
+  }
 
   CpuIsa isa;
   CpuKernels kernels;
   ThreadTeam team;
   std::vector<Buffer> scratch;  // [num_threads]
-  Buffer shared;
+  Buffer shared, choices;
 };
 
 }  // namespace qwin

@@ -4,8 +4,10 @@
 // computed.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 
 namespace qwin {
 
@@ -13,9 +15,10 @@ struct StepLoad {
   int64_t tokens = 0;
   double keys = 0;  // sum over the tokens of the keys each attends to
 
-  void add(int64_t first_position, int64_t count) {
+  void add(int64_t first_position, int64_t count, int64_t most_keys = std::numeric_limits<int64_t>::max()) {
     tokens += count;
-    keys += static_cast<double>(count) * (static_cast<double>(first_position) + 0.5 * static_cast<double>(count + 1));
+    const double seen = static_cast<double>(first_position) + 0.5 * static_cast<double>(count + 1);
+    keys += static_cast<double>(count) * std::min(seen, static_cast<double>(most_keys));
   }
 };
 

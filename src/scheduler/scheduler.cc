@@ -2,6 +2,7 @@
 #include "scheduler/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "core/check.h"
@@ -22,6 +23,14 @@ constexpr double kUnwatchedFactor = 4.0 / 3;
 constexpr int kRestoredPages = 8;
 
 int64_t num_pages(int64_t length, int64_t page_size) { return (length + page_size - 1) / page_size; }
+
+// Keys that the sequence's next tokens attend to at most; for memory, with what finding it costs.
+int64_t most_keys(const Sequence& sequence) {
+  constexpr int64_t kKeysAPiece = 24;
+  const CachePlan& plan = sequence.request.plan;
+  if (plan.window == 0 || sequence.num_computed < plan.hybrid_from) return std::numeric_limits<int64_t>::max();
+  return plan.window + plan.num_sinks + kKeysAPiece * plan.memory_top_k;
+}
 
 // Earlier entrants have the better claim to memory: whoever came first always gets on.
 bool has_better_claim(const Sequence& a, const Sequence& b) {
@@ -131,7 +140,7 @@ Sequence* Scheduler::place_holder_for(const Sequence& sequence) const {
 bool Scheduler::enter(Sequence& sequence, const PrefixMatch& match) {
   const int64_t matched = static_cast<int64_t>(match.pages.size());
   int64_t needed = num_pages(sequence.size() + 1, options_.page_size);
-  if (const CachePlan& plan = sequence.request.plan; plan.window > 0) {
+  if (const CachePlan& plan = sequence.request.plan; plan.forgets()) {
     needed = std::min(needed, num_pages(plan.num_sinks, options_.page_size) +
                                   num_pages(plan.window + options_.max_step_tokens, options_.page_size) + 1);
   }
@@ -308,7 +317,7 @@ std::span<const int32_t> Scheduler::whole_page(const Sequence& sequence, size_t 
 
 void Scheduler::release_passed_pages(Sequence& sequence) {
   const CachePlan& plan = sequence.request.plan;
-  if (plan.window == 0) return;
+  if (!plan.forgets()) return;
   // The next query, at num_computed, sees keys from num_computed - window + 1 on.
   const int64_t first = num_pages(plan.num_sinks, options_.page_size);
   const int64_t end = (sequence.num_computed - plan.window + 1) / options_.page_size;
@@ -372,7 +381,7 @@ int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, double budg
   most = std::min(most, std::max(kTile, cost_.max_trusted_tokens() - step.load.tokens));
   const auto fits = [&](int64_t count) {
     StepLoad load = step.load;
-    load.add(sequence.num_computed, count);
+    load.add(sequence.num_computed, count, most_keys(sequence));
     return cost_.seconds(load) <= budget;
   };
   const int64_t others = step.load.tokens;
@@ -389,7 +398,7 @@ void Scheduler::schedule(Sequence& sequence, int64_t count, Step& step) {
     step.copies.push_back({cache_.page(sequence.tail_node), sequence.pages[sequence.nodes.size()]});
   }
   sequence.is_in_step = true;
-  step.load.add(sequence.num_computed, count);
+  step.load.add(sequence.num_computed, count, most_keys(sequence));
   step.ranges.push_back({sequence.request.id, sequence.num_computed, count, count == sequence.num_left()});
 }
 

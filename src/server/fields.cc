@@ -67,6 +67,15 @@ std::string read_string(const Json& value, const std::string& name, size_t max_b
   return text;
 }
 
+std::string read_choice(const Json& value, const std::string& name, const std::vector<std::string>& choices) {
+  std::string words;
+  for (const std::string& choice : choices) {
+    if (value == choice) return choice;
+    words += (words.empty() ? "" : choice == choices.back() ? " or " : ", ") + choice;
+  }
+  refuse_field(name, "must be " + words);
+}
+
 Json boolean_schema(const char* description) { return {{"type", "boolean"}, {"description", description}}; }
 
 Json integer_schema(const char* description, int64_t low, int64_t high) {
@@ -79,7 +88,12 @@ Json number_schema(const char* description, double low, double high) {
 
 Json string_schema(const char* description) { return {{"type", "string"}, {"description", description}}; }
 
+Json choice_schema(const char* description, const std::vector<std::string>& choices) {
+  return {{"type", "string"}, {"enum", choices}, {"description", description}};
+}
+
 Json nullable(Json schema) {
+  if (const auto choices = schema.find("enum"); choices != schema.end()) choices->push_back(nullptr);
   const auto type = schema.find("type");
   if (type != schema.end() && type->is_string()) {
     *type = Json::array({*type, "null"});

@@ -25,6 +25,7 @@ bool read_boolean(const Json& value, const std::string& name);
 int64_t read_integer(const Json& value, const std::string& name, int64_t low, int64_t high);
 double read_number(const Json& value, const std::string& name, double low, double high);
 std::string read_string(const Json& value, const std::string& name, size_t max_bytes);
+std::string read_choice(const Json& value, const std::string& name, const std::vector<std::string>& choices);
 [[noreturn]] void refuse_field(const std::string& name, const std::string& what);
 [[noreturn]] void refuse_unknown_field(const std::string& name);
 void require_object(const Json& body);
@@ -33,6 +34,7 @@ Json boolean_schema(const char* description);
 Json integer_schema(const char* description, int64_t low, int64_t high);
 Json number_schema(const char* description, double low, double high);
 Json string_schema(const char* description);
+Json choice_schema(const char* description, const std::vector<std::string>& choices);
 // The same, or null.
 Json nullable(Json schema);
 

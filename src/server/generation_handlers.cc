@@ -136,7 +136,12 @@ void check_model(const Service& service, const std::string& name) {
 
 Request engine_request(const Service& service, const GenerationRequest& wanted, const Principal& principal,
                        std::vector<int32_t> prompt) {
-  Request request{.prompt = std::move(prompt), .sampling = wanted.sampling, .window = wanted.window};
+  Request request{.prompt = std::move(prompt), .sampling = wanted.sampling};
+  request.attention_type = wanted.attention_type;
+  request.window = wanted.window;
+  request.num_sink_tokens = wanted.num_sink_tokens;
+  request.memory_top_k = wanted.memory_top_k;
+  request.overflow_policy = wanted.overflow_policy;
   request.sampling.validate_token_ids(service.engine().info().vocab_size);
   request.prompt_logprobs = wanted.echo && wanted.sampling.logprobs >= 0;
   request.client = principal.client;

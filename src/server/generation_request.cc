@@ -134,7 +134,18 @@ std::vector<GenerationField> common_fields() {
       {"ignore_eos", boolean_schema("go on after an end-of-text token"),
        [](const Json& value, R& request) { request.sampling.ignore_eos = read_boolean(value, "ignore_eos"); }},
       boolean_field("stream", &R::stream, "send the answer as server-sent events while it is written"),
-      integer_field("window", &R::window, 0, int64_t{1} << 24, "keys a token sees; 0: exact attention"),
+      {"attention_type", choice_schema("what a token sees of those before it", {"full", "sliding_window", "hybrid"}),
+       [](const Json& value, R& request) {
+         request.attention_type =
+             attention_type_of(read_choice(value, "attention_type", {"full", "sliding_window", "hybrid"}));
+       }},
+      integer_field("window", &R::window, 0, int64_t{1} << 24, "last tokens that are seen always; 0: exact attention"),
+      integer_field("num_sink_tokens", &R::num_sink_tokens, 0, 65536, "with a window, first tokens always seen"),
+      integer_field("memory_top_k", &R::memory_top_k, 1, 65536, "hybrid: pieces of 16 tokens that a token finds again"),
+      {"overflow_policy", choice_schema("what becomes of a prompt beyond the context", {"error", "window"}),
+       [](const Json& value, R& request) {
+         request.overflow_policy = overflow_policy_of(read_choice(value, "overflow_policy", {"error", "window"}));
+       }},
       string_field("cache_salt", &R::cache_salt, kNameBytes, "only requests with the same salt share cached prompts"),
       string_field("user", &R::user, kNameBytes, "without API keys, requests of different users are different clients"),
   };

@@ -19,7 +19,9 @@ struct GenerationRequest {
   const Limits& limits;
   SamplingParams sampling;  // the model's defaults before the fields are read
   std::string model, user, cache_salt;
-  std::optional<int64_t> window;
+  std::optional<AttentionType> attention_type;
+  std::optional<int64_t> window, num_sink_tokens, memory_top_k;
+  std::optional<OverflowPolicy> overflow_policy;
   std::optional<int64_t> max_tokens, max_completion_tokens;
   int64_t n = 1;
   bool is_chat = false;  // the model is answering somebody: thoughts are told apart

@@ -32,7 +32,8 @@ std::string leading_name(const std::string& message) {
   const std::string name = message.substr(0, end);
   for (const char* known :
        {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
-        "logit_bias", "max_tokens", "min_tokens", "stop", "logprobs", "stop_token_ids", "messages", "window"}) {
+        "logit_bias", "max_tokens", "min_tokens", "stop", "logprobs", "stop_token_ids", "messages", "window",
+        "num_sink_tokens", "memory_top_k", "attention_type", "overflow_policy"}) {
     if (name == known) return name;
   }
   return "";

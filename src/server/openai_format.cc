@@ -50,7 +50,8 @@ class OpenAiFormat : public AnswerFormat {
     out += ",\"logprobs\":null,\"finish_reason\":\"";
     out += finish_reason(result);
     out += '"';
-    out += chunk_tail_ + ",\"timings\":" + timings_json(result).dump() + "}\n\n";
+    out += chunk_tail_ + ",\"timings\":" + timings_json(result).dump() +
+           ",\"attention\":" + attention_json(result.attention).dump() + "}\n\n";
   }
   void end(std::string& out, std::span<const GenerationResult> results) override {
     if (!options_.include_usage) return;
@@ -73,6 +74,7 @@ class OpenAiFormat : public AnswerFormat {
     if (options_.return_token_ids) body["prompt_token_ids"] = prompt_ids_json();
     body["usage"] = usage_json(results, options_.n, options_.drop_output);
     body["timings"] = timings_json(results.front());
+    body["attention"] = attention_json(results.front().attention);
     return body;
   }
 
@@ -270,6 +272,17 @@ Json usage_json(std::span<const GenerationResult> results, int n, bool drop_outp
           {"completion_tokens", written},
           {"total_tokens", prompt + written},
           {"prompt_tokens_details", {{"cached_tokens", cached}}}};
+}
+
+Json attention_json(const AttentionPlan& plan) {
+  Json json{{"type", attention_type_name(plan.type)}};
+  if (plan.type == AttentionType::full) return json;
+  json["window"] = plan.window;
+  json["num_sink_tokens"] = plan.num_sink_tokens;
+  if (plan.type != AttentionType::hybrid) return json;
+  json["memory_top_k"] = plan.memory_top_k;
+  json["hybrid_from"] = plan.hybrid_from;
+  return json;
 }
 
 Json timings_json(const GenerationResult& result) {

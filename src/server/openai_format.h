@@ -28,5 +28,7 @@ std::unique_ptr<AnswerFormat> completion_format(const Engine& engine, FormatOpti
 Json usage_json(std::span<const GenerationResult> results, int n, bool drop_output);
 // As llama.cpp's server tells them.
 Json timings_json(const GenerationResult& result);
+// {"type", "window"?, …}: how an answer's tokens saw each other.
+Json attention_json(const AttentionPlan& plan);
 
 }  // namespace qwin::server

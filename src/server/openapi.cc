@@ -45,7 +45,8 @@ Json answer_schema(Json choice) {
                                {"model", typed("string")},
                                {"choices", list_of(std::move(choice))},
                                {"usage", reference("Usage")},
-                               {"timings", typed("object")}});
+                               {"timings", typed("object")},
+                               {"attention", typed("object")}});
   return with_optional(body, {{"prompt_token_ids", typed("array")}});
 }
 

@@ -117,9 +117,9 @@ TEST_F(ChatSessionTest, ShortAnswersNeedLessRoomAndAWindowNone) {
   engine_.facts.context_length = whole + 1;
   EXPECT_EQ(session.prompt().turns_left_out, 0u);
   engine_.facts.context_length = whole;
-  engine_.facts.window = 16;
+  engine_.facts.attention = {.type = AttentionType::sliding_window, .window = 16};
   EXPECT_EQ(session.prompt().turns_left_out, 0u);
-  engine_.facts.window = 0;
+  engine_.facts.attention = {};
   EXPECT_EQ(session.prompt().turns_left_out, 1u);
   engine_.facts.context_length = 1;
   EXPECT_EQ(session.prompt().turns_left_out, 0u) << "the last turn stays";

@@ -139,7 +139,7 @@ GREEDY = ("--temperature", "0", "--max-tokens", "6", "--json")
 
 def test_run_gives_the_shape():
     result = as_json("run", MODEL, "hi", *GREEDY)
-    assert list(result) == ["text", "token_ids", "prompt_tokens", "finish_reason", "timings"]
+    assert list(result) == ["text", "token_ids", "prompt_tokens", "finish_reason", "timings", "attention"]
     assert set(result["timings"]) == {"ttft_ms", "prefill_tokens_per_second", "decode_tokens_per_second"}
     assert all(isinstance(v, NUMBER) for v in result["timings"].values())
     assert result["finish_reason"] == "length" and len(result["token_ids"]) == 6
@@ -212,6 +212,15 @@ def test_a_full_context_ends_with_length_and_a_window_goes_on():
     long = ("run", MODEL, "hi " * 100, "--raw", *GREEDY)
     refused(*long, kind="context_length_exceeded")
     assert as_json(*long, "--window", "16", "--sinks", "4")["prompt_tokens"] > 128
+    assert as_json(*long, "--overflow", "window")["attention"]["type"] == "sliding_window"
+
+
+def test_the_plan_of_attention_is_shown():
+    arguments = ("run", MODEL, "hi", "--raw", *GREEDY)
+    assert as_json(*arguments)["attention"] == {"type": "full"}
+    plan = as_json(*arguments, "--attention", "hybrid", "--window", "64", "--memory-top-k", "8", "--hybrid-from", "64")
+    assert plan["attention"] == {
+        "type": "hybrid", "window": 64, "num_sink_tokens": 64, "memory_top_k": 8, "hybrid_from": 64}
 
 
 @pytest.mark.parametrize("flags", [
@@ -219,7 +228,8 @@ def test_a_full_context_ends_with_length_and_a_window_goes_on():
     ("--top-k", "-2"), ("--min-p", "2"), ("--repetition-penalty", "0"), ("--seed", "-1"),
     ("--seed", "18446744073709551616"), ("--stop", ""), ("--logprobs", "21"), ("--threads", "-1"),
     ("--threads", "100000"), ("--ctx", "-1"), ("--ctx", "129"), ("--ctx", "1000000000"), ("--window", "-1"),
-    ("--sinks", "-1"), ("--kv-type", "q4")])
+    ("--sinks", "-1"), ("--attention", "sparse"), ("--memory-top-k", "0"), ("--hybrid-from", "-1"), ("--overflow", "cut"),
+    ("--kv-type", "q4")])
 def test_flags_out_of_range_are_refused_before_loading(flags):
     assert len(refused("run", MODEL, "hi", *flags, kind="invalid_argument")) == 1
 

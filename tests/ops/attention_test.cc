@@ -25,8 +25,11 @@ constexpr size_t kLength = 600, kPages = 64;
 
 struct Windows {
   int64_t request = 0, sinks = 0, layer = 0;
+  MemoryPlan memory = {};
 };
 constexpr Windows kWindows[] = {{}, {70, 4, 0}, {0, 0, 16}, {200, 64, 128}, {33, 0, 0}};
+constexpr Windows kHybrids[] = {
+    {64, 1, 0, {3, 0}}, {100, 64, 0, {9, 333}}, {64, 0, 0, {1000, 0}}, {64, 64, 40, {3, 0}}};
 
 // Q, K and V of one sequence, [kLength, heads * head_dim].
 struct Sequence {
@@ -69,8 +72,8 @@ std::vector<float> attend(OpsContext& context, Sequence& sequence, KvType type, 
   std::vector<float> out(sequence.q.size());
   for (size_t first = 0, i = 0; first < kLength; ++i) {
     const size_t count = std::min(pieces[std::min(i, pieces.size() - 1)], kLength - first);
-    const QueryRange range{sequence.pages.data(), static_cast<int64_t>(first), 0, count, windows.request,
-                           windows.sinks};
+    const QueryRange range{sequence.pages.data(), static_cast<int64_t>(first), 0, count, windows.request, windows.sinks,
+                           windows.memory};
     store_kv(context, Sequence::rows(sequence.k, first, count), Sequence::rows(sequence.v, first, count), cache.view(),
              {&range, 1});
     attention(context, Sequence::rows(sequence.q, first, count), cache.view(), {&range, 1}, windows.layer,
@@ -91,6 +94,13 @@ TEST_P(AttentionOpTest, ChunkedPrefillAndDecodeEqualOneShot) {
       for (const std::vector<size_t>& pieces : {std::vector<size_t>{63, 1, 2, 64}, {250, 1}, {17}, {128, 7, 31}}) {
         ASSERT_EQ(attend(two, sequence, type, windows, pieces), whole)
             << "pieces of " << pieces[0] << ", window " << windows.request;
+      }
+    }
+    for (const Windows& windows : kHybrids) {
+      const std::vector<float> whole = attend(one, sequence, type, windows, {kLength});
+      for (const std::vector<size_t>& pieces : {std::vector<size_t>{63, 1, 2, 64}, {250, 1}, {15, 17}}) {
+        ASSERT_EQ(attend(two, sequence, type, windows, pieces), whole)
+            << "pieces of " << pieces[0] << ", memory " << windows.memory.top_k;
       }
     }
   }
@@ -125,13 +135,21 @@ TEST_P(AttentionOpTest, EqualsDoubleArithmeticOfTheVisibleKeys) {
   }
 }
 
+// A layer's own window wins: memory would show it what it never saw.
+TEST_P(AttentionOpTest, ALayerWithAWindowOfItsOwnHasNoMemory) {
+  Sequence sequence(3);
+  OpsContext context(GetParam(), 1, {});
+  EXPECT_EQ(attend(context, sequence, KvType::f16, {64, 64, 40, {3, 0}}, {100}),
+            attend(context, sequence, KvType::f16, {0, 0, 40}, {100}));
+}
+
 // Three sequences at different positions in one call, with windows of their own.
 TEST_P(AttentionOpTest, BatchMatesDoNotChangeABit) {
   OpsContext context(GetParam(), 2, {});
   Sequence a(1), b(2), c(3);
   Sequence* sequences[] = {&a, &b, &c};
-  const Windows windows[] = {{}, {70, 4, 0}, {33, 0, 0}};
-  const size_t firsts[] = {130, 64, 299}, counts[] = {20, 37, 1};
+  const Windows windows[] = {{}, {70, 4, 0}, {64, 0, 0, {3, 0}}};
+  const size_t firsts[] = {130, 64, 399}, counts[] = {20, 37, 1};
   const Cache caches[] = {Cache(KvType::f16), Cache(KvType::f16), Cache(KvType::f16)};
   // All pages in one store: sequence i owns the ids 64 i … 64 i + 63.
   const size_t page_stride = caches[0].view().page_stride;
@@ -143,10 +161,11 @@ TEST_P(AttentionOpTest, BatchMatesDoNotChangeABit) {
   for (size_t i = 0; i < 3; ++i) {
     Sequence& s = *sequences[i];
     for (int32_t& page : s.pages) page += static_cast<int32_t>(i * kPages);
-    const QueryRange all{s.pages.data(), 0, 0, firsts[i] + counts[i], windows[i].request, windows[i].sinks};
+    const QueryRange all{s.pages.data(),   0, 0, firsts[i] + counts[i], windows[i].request, windows[i].sinks,
+                         windows[i].memory};
     store_kv(context, Sequence::rows(s.k, 0, all.num_tokens), Sequence::rows(s.v, 0, all.num_tokens), view, {&all, 1});
     ranges.push_back({s.pages.data(), static_cast<int64_t>(firsts[i]), q.size() / (kHeads * kHeadDim), counts[i],
-                      windows[i].request, windows[i].sinks});
+                      windows[i].request, windows[i].sinks, windows[i].memory});
     const Matrix rows = Sequence::rows(s.q, firsts[i], counts[i]);
     q.insert(q.end(), rows.data, rows.data + counts[i] * rows.columns);
     std::vector<float> alone(counts[i] * rows.columns);

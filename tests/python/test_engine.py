@@ -195,6 +195,8 @@ def test_map_raises_what_a_call_raised(engine):
         ({"top_p": 1.5}, qwin.InvalidArgumentError, "top_p"),
         ({"max_length": 0}, qwin.InvalidArgumentError, "max_tokens"),
         ({"window_size": -3}, qwin.InvalidArgumentError, "window"),
+        ({"memory_top_k": 3}, qwin.InvalidArgumentError, "memory_top_k"),
+        ({"attention_type": "sparse"}, qwin.InvalidArgumentError, "attention_type"),
         ({"tempreature": 1}, TypeError, "tempreature"),
         ({"prompt": [320]}, qwin.InvalidArgumentError, "320"),
         ({"prompt": [1] * 5000}, qwin.ContextLengthError, "5000"),
@@ -210,7 +212,9 @@ def test_bad_requests_name_what_is_wrong(engine, arguments, error, names):
     ("options", "names"),
     [
         ({"window_size": 5}, "sliding_window"),
-        ({"attention_type": "hybrid"}, "hybrid"),
+        ({"memory_top_k": 5}, "hybrid"),
+        ({"attention_type": "hybrid", "window_size": 63}, "window"),
+        ({"overflow_policy": "cut"}, "overflow_policy"),
         ({"attention_type": "sparse"}, "attention_type"),
         ({"quantize_bits": 3}, "4 or 8"),
         ({"sparse_threshold": 0.2}, "sparse_threshold"),
@@ -236,6 +240,16 @@ def test_missing_and_broken_models_are_refused(tmp_path):
 def test_a_window_goes_on_past_the_context():
     with qwin.Engine(TINY, attention_type="sliding_window", window_size=32, num_sink_tokens=4) as engine:
         assert len(greedy(engine, length=400).token_ids) == 400
+
+
+def test_plans_of_attention_are_told():
+    with qwin.Engine(TINY, attention_type="hybrid", window_size=64, memory_top_k=2, hybrid_from=0) as engine:
+        assert engine.info["attention_type"] == "hybrid" and engine.info["memory_top_k"] == 2
+        details = {"raw": True, "max_length": 2, "with_details": True}
+        assert engine.generate("abc", **details).attention["hybrid_from"] == 0
+        assert engine.generate("abc", attention_type="full", **details).attention["attention_type"] == "full"
+        long = engine.generate([1] * 500, overflow_policy="window", **details)
+        assert long.attention["attention_type"] == "sliding_window" and long.prompt_tokens == 500
 
 
 def test_closed_engines_say_so_and_close_twice():

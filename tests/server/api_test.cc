@@ -147,6 +147,19 @@ TEST_F(ApiTest, NamesTheFieldItRefuses) {
   EXPECT_TRUE(engine_->requests().empty());
 }
 
+TEST_F(ApiTest, NamesTheFieldOfAttentionItRefuses) {
+  start();
+  const std::pair<const char*, Json> bad[] = {{"attention_type", "sparse"},
+                                              {"attention_type", 5},
+                                              {"memory_top_k", 0},
+                                              {"num_sink_tokens", -1},
+                                              {"overflow_policy", "cut"}};
+  for (const auto& [name, value] : bad) {
+    EXPECT_EQ(post("/v1/chat/completions", chat_with({{name, value}}).dump()).param(), name) << value;
+  }
+  EXPECT_TRUE(engine_->requests().empty());
+}
+
 TEST_F(ApiTest, TakesEveryField) {
   start();
   const Json body = chat_with({{"model", "fake"},
@@ -165,6 +178,10 @@ TEST_F(ApiTest, TakesEveryField) {
                                {"stop_token_ids", {9}},
                                {"ignore_eos", true},
                                {"window", 512},
+                               {"attention_type", "hybrid"},
+                               {"num_sink_tokens", 4},
+                               {"memory_top_k", 32},
+                               {"overflow_policy", "window"},
                                {"cache_salt", "s"},
                                {"user", "u"},
                                {"logprobs", true},
@@ -188,6 +205,10 @@ TEST_F(ApiTest, TakesEveryField) {
   EXPECT_EQ(s.logprobs, 2);
   EXPECT_TRUE(s.ignore_eos);
   EXPECT_EQ(requests[0].window, 512);
+  EXPECT_EQ(requests[0].attention_type, AttentionType::hybrid);
+  EXPECT_EQ(requests[0].num_sink_tokens, 4);
+  EXPECT_EQ(requests[0].memory_top_k, 32);
+  EXPECT_EQ(requests[0].overflow_policy, OverflowPolicy::window);
   EXPECT_EQ(requests[0].cache_salt, "s");
   EXPECT_TRUE(requests[0].client.ends_with("/u"));
   const Json choice = reply.json()["choices"][1];

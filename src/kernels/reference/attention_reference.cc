@@ -17,8 +17,7 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 bool visible(const AttentionArgs& args, int64_t key, int64_t query) {
-  if (key > query) return false;
-  return args.window == 0 || key > query - args.window || key < args.num_sinks;
+  return key <= query && (key >= window_begin(args, query) || key < args.num_sinks);
 }
 
 struct Partial {
@@ -32,20 +31,14 @@ Partial partial_of_row(const AttentionArgs& args, float* partials, int row) {
   return {partials + row * dim, partials + rows * dim + row, partials + rows * (dim + 1) + row};
 }
 
-// The keys of one split that one query row sees, page by page.
-template <typename Page>
-void attend_split(const AttentionArgs& args, const typename Page::Query& q, int64_t query, int64_t split,
-                  const Partial& out) {
+// Keys of one split, `is_seen` of them, in pages that lie at `pages`.
+template <typename Page, typename F>
+void attend_keys(const AttentionArgs& args, const typename Page::Query& q, const std::byte* const (&pages)[kSplitPages],
+                 F&& is_seen, const Partial& out) {
   float p[kSplitKeys];
-  std::fill_n(p, kSplitKeys, kMinusInfinity);
   float max = kMinusInfinity;
-  const auto page_at = [&](int64_t first_key) {
-    return Page(args, args.base + static_cast<size_t>(args.pages[first_key / kPageSize]) * args.page_stride);
-  };
   for (int j = 0; j < kSplitKeys; ++j) {
-    const int64_t key = split * kSplitKeys + j;
-    if (!visible(args, key, query)) continue;
-    p[j] = page_at(key).score(q, j % kPageSize);
+    p[j] = is_seen(j) ? Page(args, pages[j / kPageSize]).score(q, j % kPageSize) : kMinusInfinity;
     max = std::fmax(max, p[j]);
   }
   float lanes[16] = {};
@@ -56,10 +49,45 @@ void attend_split(const AttentionArgs& args, const typename Page::Query& q, int6
   std::fill_n(out.acc, args.head_dim, 0.0f);
   for (int j = 0; j < kSplitKeys; j += kPageSize) {
     const bool used = std::any_of(p + j, p + j + kPageSize, [](float x) { return x != 0; });
-    if (used) page_at(split * kSplitKeys + j).add_values(p + j, out.acc);
+    if (used) Page(args, pages[j / kPageSize]).add_values(p + j, out.acc);
   }
   *out.max = max;
   *out.sum = reduce_lanes(lanes);
+}
+
+const std::byte* page_at(const AttentionArgs& args, int64_t page) {
+  return args.base + static_cast<size_t>(args.pages[page]) * args.page_stride;
+}
+
+// The keys in place: those of a split that the query row sees.
+template <typename Page>
+void attend_split(const AttentionArgs& args, const typename Page::Query& q, int64_t query, int64_t split,
+                  const Partial& out) {
+  const std::byte* pages[kSplitPages] = {};
+  const auto is_seen = [&](int j) { return visible(args, split * kSplitKeys + j, query); };
+  for (int j = 0; j < kSplitKeys; ++j) {
+    if (is_seen(j)) pages[j / kPageSize] = page_at(args, split * kSplitPages + j / kPageSize);
+  }
+  attend_keys<Page>(args, q, pages, is_seen, out);
+}
+
+// Memory: the parts from number `first` on are attended to as if they lay side by side in pages of their own.
+template <typename Page>
+void attend_memory(const AttentionArgs& args, const typename Page::Query& q, const int32_t* parts, int first,
+                   const Partial& out) {
+  const size_t page_bytes = args.bounds;  // all before the bounds
+  std::vector<std::byte> memory(kSplitPages * page_bytes);
+  const std::byte* pages[kSplitPages];
+  for (int i = 0; i < kSplitPages; ++i) pages[i] = memory.data() + static_cast<size_t>(i) * page_bytes;
+  int num_keys = 0;
+  for (int i = first; i < first + kSplitParts && i < args.memory.top_k && parts[i] >= 0; ++i) {
+    const Page from(args, page_at(args, parts[i] / kPageParts));
+    for (int slot = 0; slot < kPartSize; ++slot, ++num_keys) {
+      from.copy_token(parts[i] % kPageParts * kPartSize + slot, memory.data() + num_keys / kPageSize * page_bytes,
+                      num_keys % kPageSize);
+    }
+  }
+  attend_keys<Page>(args, q, pages, [&](int j) { return j < num_keys; }, out);
 }
 
 void merge(size_t head_dim, const Partial& from, const Partial& into) {
@@ -91,7 +119,14 @@ void attention_reference(const AttentionArgs& args, int begin, int end, float* p
     const float* q =
         args.q + (row / args.group) * args.q_stride + static_cast<size_t>(row % args.group) * args.head_dim;
     const Partial out = partial_of_row(args, to, row);
-    attend_split<Page>(args, typename Page::Query(args, q), args.first_position + row / args.group, splits[i], out);
+    const typename Page::Query query(args, q);
+    const int token = row / args.group;
+    if (i < splits.num_in_place) {
+      attend_split<Page>(args, query, args.first_position + token, splits[i], out);
+    } else {
+      attend_memory<Page>(args, query, args.parts + static_cast<size_t>(token) * args.memory.top_k,
+                          (i - splits.num_in_place) * kSplitParts, out);
+    }
     return out;
   };
   if (partials == nullptr) return merge_splits(args, end, [&](int i, int row) { return attend(i, row, args.scratch); });

@@ -15,17 +15,19 @@
 namespace qwin {
 
 // K and V as numbers, float32 or binary16.
-template <typename Stored, float (*kLoad)(Stored), Stored (*kStore)(float)>
+template <KvType kStoredType, typename Stored, float (*kLoad)(Stored), Stored (*kStore)(float)>
 class NumberPage {
  public:
+  static constexpr KvType kType = kStoredType;
   struct Query {
     Query(const AttentionArgs& args, const float* q) : q(q), softmax_scale(args.softmax_scale) {}
     const float* q;
     float softmax_scale;
   };
 
-  NumberPage(const AttentionArgs& args, const std::byte* page)
-      : head_dim_(static_cast<size_t>(args.head_dim)), values_(reinterpret_cast<const Stored*>(page)) {}
+  NumberPage(const AttentionArgs& args, const std::byte* page) : NumberPage(args.head_dim, args.wide, page) {}
+  NumberPage(int head_dim, const WideChannels&, const std::byte* page)
+      : head_dim_(static_cast<size_t>(head_dim)), values_(reinterpret_cast<const Stored*>(page)) {}
 
   static void store(const float* k, const float* v, size_t head_dim, const WideChannels&, std::byte* page,
                     size_t slot) {
@@ -35,6 +37,14 @@ class NumberPage {
       values[(kPageSize + slot) * head_dim + d] = kStore(v[d]);
     }
   }
+  void copy_token(int slot, std::byte* page, int to_slot) const {
+    auto* to = reinterpret_cast<Stored*>(page);
+    for (size_t d = 0; d < head_dim_; ++d) {
+      to[d * kPageSize + to_slot] = values_[d * kPageSize + slot];
+      to[(kPageSize + to_slot) * head_dim_ + d] = values_[(kPageSize + slot) * head_dim_ + d];
+    }
+  }
+  float key(size_t channel, int slot) const { return kLoad(values_[channel * kPageSize + slot]); }
   float score(const Query& query, int slot) const {
     float dot = 0;
     for (size_t d = 0; d < head_dim_; ++d) dot = std::fma(query.q[d], kLoad(values_[d * kPageSize + slot]), dot);
@@ -54,12 +64,13 @@ class NumberPage {
 };
 
 inline float same_float(float x) { return x; }
-using FloatPage = NumberPage<float, same_float, same_float>;
-using HalfPage = NumberPage<uint16_t, half_to_float, float_to_half>;
+using FloatPage = NumberPage<KvType::f32, float, same_float, same_float>;
+using HalfPage = NumberPage<KvType::f16, uint16_t, half_to_float, float_to_half>;
 
 // K and V as 8-bit codes with a scale a token; the query row in 16 bits; p, times the scale of V, in 8 bits a page.
 class Q8Page {
  public:
+  static constexpr KvType kType = KvType::q8;
   static constexpr float kMaxQuery = 32639;   // 127 * 256 + 127: both digits of the code fit 8 bits
   static constexpr float kMaxWide = 32512;    // 127 * 256
   static constexpr float kMinScale = 1e-30f;  // below it a reciprocal could be infinite: such a row is zero
@@ -77,8 +88,9 @@ class Q8Page {
     float scale;
   };
 
-  Q8Page(const AttentionArgs& args, const std::byte* page)
-      : head_dim_(static_cast<size_t>(args.head_dim)), wide_(args.wide), page_(page) {}
+  Q8Page(const AttentionArgs& args, const std::byte* page) : Q8Page(args.head_dim, args.wide, page) {}
+  Q8Page(int head_dim, const WideChannels& wide, const std::byte* page)
+      : head_dim_(static_cast<size_t>(head_dim)), wide_(wide), page_(page) {}
 
   static void store(const float* k, const float* v, size_t head_dim, const WideChannels& wide, std::byte* page,
                     size_t slot) {
@@ -109,6 +121,23 @@ class Q8Page {
       const int code = wide.channels[w] < 0 ? 0 : code_of(k[wide.channels[w]], k_scale, kMaxWide);
       page[k_offset(head_dim + w, slot)] = static_cast<std::byte>(high_digit(code) + 128);
     }
+  }
+
+  void copy_token(int slot, std::byte* to, int to_slot) const {
+    for (size_t d = 0; d < head_dim_ + wide_.count; ++d) to[k_offset(d, to_slot)] = page_[k_offset(d, slot)];
+    for (size_t d = 0; d < head_dim_; ++d) {
+      to[layout().v + v_offset(d, to_slot, head_dim_)] = page_[layout().v + v_offset(d, slot, head_dim_)];
+    }
+    for (const size_t scales : {layout().k_scales, layout().v_scales}) {
+      std::memcpy(to + scales + 4 * to_slot, page_ + scales + 4 * slot, 4);
+    }
+  }
+  float key(size_t channel, int slot) const {
+    int code = digit(k_offset(channel, slot));
+    for (int w = 0; w < wide_.count; ++w) {
+      if (wide_.channels[w] == static_cast<int>(channel)) code += 256 * digit(k_offset(head_dim_ + w, slot));
+    }
+    return scale(layout().k_scales, slot) * static_cast<float>(code);
   }
 
   float score(const Query& query, int slot) const {

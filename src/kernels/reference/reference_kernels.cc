@@ -7,6 +7,7 @@ void add_reference_gemm(CpuKernels& kernels);
 void add_reference_quantize(CpuKernels& kernels);
 void add_reference_elementwise(CpuKernels& kernels);
 void add_reference_attention(CpuKernels& kernels);
+void add_reference_memory(CpuKernels& kernels);
 
 void add_reference_kernels(CpuKernels& kernels) {
   kernels.name = "reference";
@@ -14,6 +15,7 @@ void add_reference_kernels(CpuKernels& kernels) {
   add_reference_quantize(kernels);
   add_reference_elementwise(kernels);
   add_reference_attention(kernels);
+  add_reference_memory(kernels);
 }
 
 }  // namespace qwin

@@ -13,25 +13,56 @@ constexpr int kW = Isa::kRows;              // floats a vector
 constexpr int kMaxRows = kW == 16 ? 6 : 2;  // query rows at a time: 6 x 4 accumulators of 32 registers, 2 x 4 of 16
 constexpr float kMinusInfinity = -__builtin_inff();
 
-// The visible pages of one split. The processor's own prefetcher stops at the end of each block of some KiB, so kernels
-// ask for what follows: the page's V while they read its K, `ahead` while they read its V.
+// A page of a split: one in place, or four parts of memory that are read as if they were one. The processor's own
+// prefetcher stops at the end of each block of some KiB, so kernels ask for what follows: the page's V while they read
+// its K, `ahead` while they read its V.
 struct Page {
-  const std::byte* data;
-  const std::byte* ahead;  // the page in the same place of the next split, or the page itself
-  int64_t first_key;       // position of slot 0
+  const std::byte* pages[kPageParts];  // the pages that hold its keys 0 … 15, 16 … 31, …
+  int slots[kPageParts];               // and where in them
+  const std::byte* ahead;  // the page in the same place of the next split, or the page itself; nullptr: of memory
+  int64_t first_key;       // position of key 0
+
+  bool in_place() const { return ahead != nullptr; }
 };
 struct Split {
   Page pages[kSplitPages];
   int count;
 };
 
+inline const std::byte* page_data(const AttentionArgs& args, int64_t page) {
+  return args.base + size_t(args.pages[page]) * args.page_stride;
+}
+
 inline Split split_at(const AttentionArgs& args, int64_t index) {
   const VisiblePages visible = visible_pages(args);
   Split split{};
   for (int64_t page = index * kSplitPages; page < (index + 1) * kSplitPages && page < visible.end; ++page) {
     if (page >= visible.sinks_end && page < visible.window_begin) continue;
-    const std::byte* data = args.base + size_t(args.pages[page]) * args.page_stride;
-    split.pages[split.count++] = {data, data, page * kPageSize};
+    const std::byte* data = page_data(args, page);
+    split.pages[split.count++] = {
+        {data, data, data, data}, {0, kPartSize, 2 * kPartSize, 3 * kPartSize}, data, page * kPageSize};
+  }
+  return split;
+}
+
+// The parts [16 index, 16 index + 16) chosen for a token. A page of them takes the place of the last keys before the
+// query, which every window shows.
+inline Split memory_split_at(const AttentionArgs& args, int token, int index) {
+  const int32_t* parts = args.parts + size_t(token) * args.memory.top_k;
+  Split split{};
+  int left = args.memory.top_k - index * kSplitParts;
+  parts += index * kSplitParts;
+  for (; split.count < kSplitPages && left > 0 && parts[0] >= 0; ++split.count, parts += kPageParts) {
+    Page& page = split.pages[split.count];
+    int count = 0;
+    for (; count < kPageParts && count < left && parts[count] >= 0; ++count) {
+      page.pages[count] = page_data(args, parts[count] / kPageParts);
+      page.slots[count] = parts[count] % kPageParts * kPartSize;
+    }
+    page.first_key = args.first_position + token + 1 - count * kPartSize;
+    for (int i = count; i < kPageParts; ++i) page.pages[i] = page.pages[0], page.slots[i] = page.slots[0];
+    left -= kPageParts;
+    if (count < kPageParts) left = 0;
   }
   return split;
 }
@@ -66,9 +97,8 @@ inline const float* query_of(const AttentionArgs& args, int row) {
 inline uint64_t visible_keys(const AttentionArgs& args, int row, int64_t first_key) {
   const int64_t query = position_of(args, row);
   const auto below = [](int64_t n) { return n <= 0 ? uint64_t{0} : n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; };
-  uint64_t keys = below(query - first_key + 1);
-  if (args.window > 0) keys &= ~below(query - args.window + 1 - first_key) | below(args.num_sinks - first_key);
-  return keys;
+  const uint64_t keys = below(query - first_key + 1);
+  return keys & (~below(window_begin(args, query) - first_key) | below(args.num_sinks - first_key));
 }
 
 // Keeps the scores of 4 vectors of keys that the row sees; the others become -infinity.
@@ -131,22 +161,31 @@ inline void write_result(const AttentionArgs& args, const Partials& state) {
   }
 }
 
+struct RowRange {
+  int begin, end;
+};
+
+inline void clear_rows(const Partials& out, RowRange rows) {
+  for (int row = rows.begin; row < rows.end; ++row) {
+    out.max[row] = kMinusInfinity;
+    out.sum[row] = 0;
+    for (size_t d = 0; d < out.head_dim; ++d) out.acc[size_t(row) * out.head_dim + d] = 0;
+  }
+}
+
 // Rows of tokens before the split see nothing of it; the others are taken in blocks of nearly equal size.
 template <typename F>
-inline void for_each_block(const AttentionArgs& args, const Split& split, const Partials& out, F&& body) {
-  const int rows = num_rows_of(args);
-  const int64_t before = split.pages[0].first_key - args.first_position;
-  int row = before > 0 ? int(before) * args.group : 0;
-  for (int i = 0; i < row; ++i) {
-    out.max[i] = kMinusInfinity;
-    out.sum[i] = 0;
-    for (size_t d = 0; d < out.head_dim; ++d) out.acc[size_t(i) * out.head_dim + d] = 0;
-  }
+inline void for_each_block(const AttentionArgs& args, const Split& split, RowRange rows, const Partials& out,
+                           F&& body) {
+  const int64_t before = (split.pages[0].first_key - args.first_position) * args.group;
+  const int first = before > rows.begin ? int(before) : rows.begin;
+  clear_rows(out, {rows.begin, first});
   Split cached = split;
-  for (Page& page : cached.pages) page.ahead = page.data;
-  for (bool first = true; row < rows; first = false) {
-    const int blocks = (rows - row + kMaxRows - 1) / kMaxRows, count = (rows - row + blocks - 1) / blocks;
-    body(row, count, first ? split : cached);
+  for (Page& page : cached.pages) page.ahead = page.in_place() ? page.pages[0] : nullptr;
+  bool is_first = true;
+  for (int row = first; row < rows.end; is_first = false) {
+    const int blocks = (rows.end - row + kMaxRows - 1) / kMaxRows, count = (rows.end - row + blocks - 1) / blocks;
+    body(row, count, is_first ? split : cached);
     row += count;
   }
 }
@@ -164,25 +203,41 @@ inline void run_block(int count, const A&... a) {
   }
 }
 
+// What memory gives to each token of a call.
+template <typename Type>
+void attend_memory(Type& type, const AttentionArgs& args, int index, const Partials& out) {
+  for (int token = 0; token < args.num_tokens; ++token) {
+    const RowRange rows{token * args.group, (token + 1) * args.group};
+    const Split split = memory_split_at(args, token, index);
+    split.count > 0 ? type.attend(split, rows, out) : clear_rows(out, rows);
+  }
+}
+
 // Scratch: the running result, one partial, then what the type needs.
 template <typename Type>
 void attention(const AttentionArgs& args, int begin, int end, float* partials) {
   const VisibleSplits splits = visible_splits(args);
-  const size_t floats = partial_floats(size_t(num_rows_of(args)), size_t(args.head_dim));
+  const RowRange rows{0, num_rows_of(args)};
+  const size_t floats = partial_floats(size_t(rows.end), size_t(args.head_dim));
   const Partials state(args, args.scratch), partial(args, args.scratch + floats);
   Type type(args, args.scratch + 2 * floats);
   if (partials == nullptr) clear(args, state);
-  Split next = begin < end ? split_at(args, splits[begin]) : Split{};
+  const int end_in_place = end < splits.num_in_place ? end : splits.num_in_place;
+  Split next = begin < end_in_place ? split_at(args, splits[begin]) : Split{};
   for (int i = begin; i < end; ++i) {
-    Split split = next;
-    if (i + 1 < end) next = split_at(args, splits[i + 1]);
-    for (int n = 0; n < split.count; ++n) {
-      if (i + 1 < end && n < next.count) split.pages[n].ahead = next.pages[n].data;
-    }
     const Partials out = partials == nullptr ? partial : Partials(args, partials + size_t(i - begin) * floats);
-    type.attend(split, out);
+    if (i < end_in_place) {
+      Split split = next;
+      if (i + 1 < end_in_place) next = split_at(args, splits[i + 1]);
+      for (int n = 0; n < split.count; ++n) {
+        if (i + 1 < end_in_place && n < next.count) split.pages[n].ahead = next.pages[n].pages[0];
+      }
+      type.attend(split, rows, out);
+    } else {
+      attend_memory(type, args, i - splits.num_in_place, out);
+    }
     if (partials != nullptr) continue;
-    for (int row = 0; row < num_rows_of(args); ++row) merge_row(partial, state, row);
+    for (int row = 0; row < rows.end; ++row) merge_row(partial, state, row);
   }
   if (partials == nullptr) write_result(args, state);
 }

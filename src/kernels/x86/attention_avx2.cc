@@ -3,6 +3,7 @@
 #include "kernels/x86/isa_256.h"
 #include "kernels/x86/attention_float.h"
 #include "kernels/x86/attention_q8.h"
+#include "kernels/x86/memory.h"
 #include "kernels/x86/store_kv.h"
 // clang-format on
 
@@ -16,6 +17,7 @@ void add_avx2_attention(CpuKernels& kernels) {
   kernels.attention[int(KvType::f16)] = attention<FloatAttention<KvType::f16>>;
   kernels.attention[int(KvType::q8)] = attention<Q8Attention>;
   kernels.merge_partials = merge_partials;
+  kernels.choose_memory = choose_memory;
 }
 
 }  // namespace qwin

@@ -32,11 +32,18 @@ struct FloatBlock {
       for (int r = 0; r < R; ++r) {
         for (int i = 0; i < 4; ++i) dot[r][i] = Isa::zero_float();
       }
-      for (int d = 0; d < args.head_dim; ++d) {
+      const std::byte* keys[4];
+      for (int i = 0; i < 4; ++i) {
+        const int key = chunk + i * kW, part = key / kPartSize;
+        keys[i] = page.pages[part] + (page.slots[part] + key % kPartSize) * kBytes;
+      }
+      // V of memory lies in four places: it is left to the processor.
+      const std::byte* v = page.pages[0] + (page.in_place() ? size_t(kPageSize) * args.head_dim + chunk : 0) * kBytes;
+      const size_t v_step = page.in_place() ? kPageSize * kBytes : 0;
+      for (int d = 0; d < args.head_dim; ++d, v += v_step) {
         Isa::Float k[4];
-        prefetch_lines<4 * kW * kBytes>(page.data +
-                                        (size_t(kPageSize) * args.head_dim + size_t(d) * kPageSize + chunk) * kBytes);
-        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(page.data, size_t(d) * kPageSize + chunk + i * kW);
+        prefetch_lines<4 * kW * kBytes>(v);
+        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(keys[i], size_t(d) * kPageSize);
         for (int r = 0; r < R; ++r) {
           const Isa::Float x = Isa::broadcast_float(q[r] + d);
           for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);
@@ -61,17 +68,24 @@ struct FloatBlock {
       for (int i = 0; i < N; ++i) acc[r][i] = Isa::zero_float();
     }
     for (int n = 0; n < split.count; ++n) {
-      const std::byte* v = split.pages[n].data + kv_page_layout(kType, head_dim, 0).v;
-      const int64_t left = end - split.pages[n].first_key;
+      const Page& page = split.pages[n];
+      const int64_t left = end - page.first_key;
       const int num_keys = int(left < kPageSize ? left : kPageSize);
-      const std::byte* ahead = split.pages[n].ahead + size_t(column) * kPageSize * kBytes;
-      for (int j = 0; j < num_keys; ++j) {
-        Isa::Float x[N];
-        prefetch_lines<N * kW * kBytes>(ahead + size_t(j) * N * kW * kBytes);
-        for (int i = 0; i < N; ++i) x[i] = load_number<kType>(v, size_t(j) * head_dim + column + i * kW);
-        for (int r = 0; r < R; ++r) {
-          const Isa::Float weight = Isa::broadcast_float(&p[r][n * kPageSize + j]);
-          for (int i = 0; i < N; ++i) acc[r][i] = Isa::fma(weight, x[i], acc[r][i]);
+      const std::byte* ahead = page.in_place() ? page.ahead + size_t(column) * kPageSize * kBytes : page.pages[0];
+      const size_t step = page.in_place() ? N * kW * kBytes : 0;
+      for (int first = 0; first < num_keys; first += kPartSize) {
+        const int part = first / kPartSize, count = num_keys - first < kPartSize ? num_keys - first : kPartSize;
+        const std::byte* v = page.pages[part] + kv_page_layout(kType, head_dim, 0).v +
+                             (size_t(page.slots[part]) * head_dim + column) * kBytes;
+        const float* weights = &p[0][n * kPageSize + first];
+        for (int j = 0; j < count; ++j, v += head_dim * kBytes, ahead += step) {
+          Isa::Float x[N];
+          prefetch_lines<N * kW * kBytes>(ahead);
+          for (int i = 0; i < N; ++i) x[i] = load_number<kType>(v, i * kW);
+          for (int r = 0; r < R; ++r) {
+            const Isa::Float weight = Isa::broadcast_float(weights + r * kSplitKeys + j);
+            for (int i = 0; i < N; ++i) acc[r][i] = Isa::fma(weight, x[i], acc[r][i]);
+          }
         }
       }
     }
@@ -101,24 +115,26 @@ class FloatAttention {
  public:
   FloatAttention(const AttentionArgs& args, float* scratch) : args_(args), widened_(scratch) {}
 
-  void attend(const Split& split, const Partials& out) {
+  void attend(const Split& split, RowRange rows, const Partials& out) {
     // Widening pays when several blocks of rows share it.
-    if (kType == KvType::f32 || num_rows_of(args_) <= 2 * kMaxRows) return attend_as<kType>(split, out);
+    const bool few = rows.end - rows.begin <= 2 * kMaxRows || !split.pages[0].in_place();
+    if (kType == KvType::f32 || few) return attend_as<kType>(split, rows, out);
     const size_t page_floats = 2 * size_t(kPageSize) * args_.head_dim;
     Split widened = split;
     for (int n = 0; n < split.count; ++n) {
       float* page = widened_ + size_t(n) * page_floats;
       for (size_t i = 0; i < page_floats; i += kW)
-        Isa::store_float(page + i, load_number<kType>(split.pages[n].data, i));
-      widened.pages[n].data = widened.pages[n].ahead = reinterpret_cast<const std::byte*>(page);
+        Isa::store_float(page + i, load_number<kType>(split.pages[n].pages[0], i));
+      widened.pages[n].ahead = reinterpret_cast<const std::byte*>(page);
+      for (const std::byte*& part : widened.pages[n].pages) part = widened.pages[n].ahead;
     }
-    attend_as<KvType::f32>(widened, out);
+    attend_as<KvType::f32>(widened, rows, out);
   }
 
  private:
   template <KvType kRead>
-  void attend_as(const Split& split, const Partials& out) {
-    for_each_block(args_, split, out, [&](int row, int count, const Split& pages) {
+  void attend_as(const Split& split, RowRange rows, const Partials& out) {
+    for_each_block(args_, split, rows, out, [&](int row, int count, const Split& pages) {
       run_block<FloatBlock<kRead>>(count, args_, row, pages, out);
     });
   }

@@ -60,14 +60,15 @@ struct QueryDigits {
 // The two functions below are apart from their callers and unrolled by hand: GCC spills accumulators that share a
 // function with anything else. N = 4 vectors; R rows of 24 or 12 chains.
 
-// acc[r] = sum over channels of q[row + r] * k, for 4 vectors of keys from `codes` on. The high digits go first and are
-// shifted, so that one set of accumulators serves both.
+// acc[r] = sum over channels of q[row + r] * k, for 4 vectors of keys. The high digits go first and are shifted, so
+// that one set of accumulators serves both.
 struct DotArgs {
   const int8_t *high, *low;    // digits of the first row
   size_t stride;               // from one row's digits to the next
   const int32_t* corrections;  // [R, 2]
-  const std::byte* codes;
-  const std::byte* ahead;  // what is read after the codes
+  const std::byte* codes[4];   // of each vector
+  const std::byte* ahead;      // what is read after the codes
+  size_t ahead_step;           // 8 * kW, or 0: nothing is
   int quads;
 };
 template <int R, int N>
@@ -79,16 +80,17 @@ inline void pin_all(Isa::Int (&acc)[R][N]) {
   }
 }
 template <int R>
-inline void add_plane(Isa::Int (&acc)[R][4], const std::byte* codes, const std::byte* ahead, const int8_t* digits,
-                      size_t stride, int quads) {
-  for (int n = 0; n < quads; ++n, codes += 4 * kPageSize, ahead += 8 * kW, digits += 4) {
+inline void add_plane(Isa::Int (&acc)[R][4], const DotArgs& args, const std::byte* ahead, const int8_t* digits) {
+  const std::byte *k0 = args.codes[0], *k1 = args.codes[1], *k2 = args.codes[2], *k3 = args.codes[3];
+  const size_t end = size_t(args.quads) * 4 * kPageSize;
+  for (size_t at = 0; at < end; at += 4 * kPageSize, ahead += args.ahead_step, digits += 4) {
     prefetch_lines<8 * kW>(ahead);
-    Isa::Int k[4];
+    Isa::Int k[4] = {Isa::load(k0 + at), Isa::load(k1 + at), Isa::load(k2 + at), Isa::load(k3 + at)};
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) k[i] = Isa::load(codes + 4 * i * kW), Isa::pin(k[i]);
+    for (int i = 0; i < 4; ++i) Isa::pin(k[i]);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const Isa::Int x = Isa::broadcast(digits + size_t(r) * stride);
+      const Isa::Int x = Isa::broadcast(digits + size_t(r) * args.stride);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], k[i], x);
     }
@@ -103,7 +105,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::zero();
   }
   pin_all(acc);
-  add_plane<R>(acc, args.codes, args.ahead, args.high, args.stride, args.quads);
+  add_plane<R>(acc, args, args.ahead, args.high);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const Isa::Int start = Isa::set_int(args.corrections[2 * r]);
@@ -111,7 +113,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::add(Isa::shift_left32(acc[r][i], 8), start);
   }
   pin_all(acc);
-  add_plane<R>(acc, args.codes, args.ahead + args.quads * 8 * kW, args.low, args.stride, args.quads);
+  add_plane<R>(acc, args, args.ahead + size_t(args.quads) * args.ahead_step, args.low);
 }
 
 // 256 times the part of the wide channels' high digits.
@@ -130,11 +132,11 @@ __attribute__((noinline)) void score_wide(const DotArgs& args, float* out) {
 
 struct ScoreArgs {
   DotArgs dot;
-  const float* wide;        // [R, 4 vectors] of score_wide() or nullptr
-  const float* k_scales;    // of the first key
-  const float* q_scales;    // [R]
-  const uint64_t* visible;  // [R]
-  float* out;               // row r at r * kSplitKeys
+  const float* wide;         // [R, 4 vectors] of score_wide() or nullptr
+  const float* k_scales[4];  // of each vector
+  const float* q_scales;     // [R]
+  const uint64_t* visible;   // [R]
+  float* out;                // row r at r * kSplitKeys
 };
 template <int R>
 __attribute__((noinline)) void score_keys(const ScoreArgs& args) {
@@ -147,7 +149,7 @@ __attribute__((noinline)) void score_keys(const ScoreArgs& args) {
     for (int i = 0; i < 4; ++i) {
       s[i] = Isa::to_float(acc[r][i]);
       if (args.wide != nullptr) s[i] = Isa::add_float(Isa::load_float(args.wide + (r * 4 + i) * kW), s[i]);
-      s[i] = Isa::mul_float(s[i], Isa::load_float(args.k_scales + i * kW));
+      s[i] = Isa::mul_float(s[i], Isa::load_float(args.k_scales[i]));
       s[i] = Isa::mul_float(s[i], Isa::set_float(args.q_scales[r]));
     }
     store_visible(args.visible[r], s, args.out + r * kSplitKeys);
@@ -155,10 +157,12 @@ __attribute__((noinline)) void score_keys(const ScoreArgs& args) {
 }
 
 // Columns [column, column + N vectors) of acc[r] = sum over pages of unit[r] * (sum over the page's keys of code * v).
+constexpr int kPartQuads = kPartSize / 4;
 struct ValueArgs {
-  const std::byte* v[kSplitPages];      // of the column
-  const std::byte* ahead[kSplitPages];  // what is read after it
-  size_t step;                          // bytes from one quad of keys to the next
+  const std::byte* v[kSplitPages][kPageParts];  // of the column
+  const std::byte* ahead[kSplitPages];          // what is read after it
+  size_t ahead_step[kSplitPages];               // or 0: nothing is
+  size_t step;                                  // bytes from one quad of keys to the next
   int num_quads[kSplitPages];
   int num_pages;
   const uint8_t* codes;  // row r, page n at r * kSplitKeys + n * kPageSize
@@ -182,19 +186,22 @@ __attribute__((noinline)) void add_values(const ValueArgs& args) {
       for (int i = 0; i < N; ++i) acc[r][i] = Isa::zero();
     }
     pin_all(acc);
-    const std::byte* v = args.v[page];
     const std::byte* ahead = args.ahead[page];
     const uint8_t* codes = args.codes + page * kPageSize;
-    for (int n = args.num_quads[page]; n > 0; --n, v += args.step, ahead += 2 * N * kW, codes += 4) {
-      prefetch_lines<2 * N * kW>(ahead);
-      Isa::Int x[N];
+    for (int left = args.num_quads[page], part = 0; left > 0; left -= kPartQuads, ++part) {
+      const std::byte* v = args.v[page][part];
+      for (int n = left < kPartQuads ? left : kPartQuads; n > 0; --n) {
+        prefetch_lines<2 * N * kW>(ahead);
+        Isa::Int x[N];
 #pragma GCC unroll 4
-      for (int i = 0; i < N; ++i) x[i] = Isa::load(v + 4 * i * kW), Isa::pin(x[i]);
+        for (int i = 0; i < N; ++i) x[i] = Isa::load(v + 4 * i * kW), Isa::pin(x[i]);
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const Isa::Int weights = Isa::broadcast(codes + r * kSplitKeys);
+        for (int r = 0; r < R; ++r) {
+          const Isa::Int weights = Isa::broadcast(codes + r * kSplitKeys);
 #pragma GCC unroll 4
-        for (int i = 0; i < N; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], weights, x[i]);
+          for (int i = 0; i < N; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], weights, x[i]);
+        }
+        v += args.step, ahead += args.ahead_step[page], codes += 4;
       }
     }
     pin_all(acc);
@@ -221,31 +228,46 @@ struct Q8Block {
     alignas(64) float wide[R * 4 * kW];
     const int8_t *high = q.high + size_t(row) * q.stride, *low = q.low + size_t(row) * q.stride;
     for (int key = 0; key < kPageSize; key += 4 * kW) {
-      const std::byte* codes = page.data + 4 * key;
-      if (args.wide.count > 0) {
-        score_wide<R>({high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1,
-                       codes + kPageSize * args.head_dim, codes + kPageSize * args.head_dim, args.wide.count / 4},
-                      wide);
-      }
-      score_keys<R>({.dot = {high, low, q.stride, q.corrections + 2 * row, codes,
-                             page.data + layout.v + key * args.head_dim, args.head_dim / 4},
+      // V of memory lies in four places: it is left to the processor.
+      const std::byte* ahead = page.pages[0] + (page.in_place() ? layout.v + size_t(key) * args.head_dim : 0);
+      ScoreArgs keys{.dot = {high,
+                             low,
+                             q.stride,
+                             q.corrections + 2 * row,
+                             {},
+                             ahead,
+                             page.in_place() ? size_t(8 * kW) : 0,
+                             args.head_dim / 4},
                      .wide = args.wide.count > 0 ? wide : nullptr,
-                     .k_scales = reinterpret_cast<const float*>(page.data + layout.k_scales) + key,
+                     .k_scales = {},
                      .q_scales = q.scales + row,
                      .visible = visible,
-                     .out = scores + key});
+                     .out = scores + key};
+      for (int i = 0; i < 4; ++i) {
+        const int part = (key + i * kW) / kPartSize, slot = page.slots[part] + (key + i * kW) % kPartSize;
+        keys.dot.codes[i] = page.pages[part] + 4 * slot;
+        keys.k_scales[i] = reinterpret_cast<const float*>(page.pages[part] + layout.k_scales) + slot;
+      }
+      if (args.wide.count > 0) {
+        DotArgs dot{high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1, {}, ahead, 0,
+                    args.wide.count / 4};
+        for (int i = 0; i < 4; ++i) dot.codes[i] = keys.dot.codes[i] + kPageSize * args.head_dim;
+        score_wide<R>(dot, wide);
+      }
+      score_keys<R>(keys);
       for (int r = 0; r < R; ++r) visible[r] = kW == 16 ? 0 : visible[r] >> (4 * kW);
     }
   }
 
   // p of a page, times the scales of V, in 8 bits; returns the float that one of its units stands for.
-  static float quantize_weights(const float* p, const float* v_scales, uint8_t* codes) {
+  static float quantize_weights(const float* p, const Page& page, size_t v_scales, uint8_t* codes) {
     Isa::Float weights[kPageSize / kW];
     Isa::Int max = Isa::zero();  // of the bits: the order of floats that are not negative, with NaN above all
     for (int i = 0; i < kPageSize / kW; ++i) {
+      const int part = i * kW / kPartSize, slot = page.slots[part] + i * kW % kPartSize;
+      const float* scales = reinterpret_cast<const float*>(page.pages[part] + v_scales) + slot;
       const Isa::Float x = Isa::load_float(p + i * kW);
-      weights[i] =
-          Isa::zero_below(x, Isa::set_float(__FLT_MIN__), Isa::mul_float(x, Isa::load_float(v_scales + i * kW)));
+      weights[i] = Isa::zero_below(x, Isa::set_float(__FLT_MIN__), Isa::mul_float(x, Isa::load_float(scales)));
       max = Isa::max_int(Isa::float_bits(weights[i]), max);
     }
     const int bits = Isa::reduce_max_int(max);
@@ -266,16 +288,16 @@ struct Q8Block {
     float units[R][kSplitPages];
     const auto layout = kv_page_layout(KvType::q8, out.head_dim, size_t(args.wide.count));
     for (int n = 0; n < split.count; ++n) {
-      const std::byte* ahead = split.pages[n].ahead;
-      for (size_t at = kPageSize * out.head_dim; at < layout.v; at += 64) Isa::prefetch(ahead + at);
-      prefetch_lines<8 * kPageSize>(ahead + layout.k_scales);
+      if (const std::byte* ahead = split.pages[n].ahead; ahead != nullptr) {
+        for (size_t at = kPageSize * out.head_dim; at < layout.v; at += 64) Isa::prefetch(ahead + at);
+        prefetch_lines<8 * kPageSize>(ahead + layout.k_scales);
+      }
       score<R>(args, q, row, split.pages[n], p[0] + n * kPageSize);
     }
     for (int r = 0; r < R; ++r) {
       softmax_row(p[r], split.count * kPageSize, &out.max[row + r], &out.sum[row + r]);
       for (int n = 0; n < split.count; ++n) {
-        const auto* v_scales = reinterpret_cast<const float*>(split.pages[n].data + layout.v_scales);
-        units[r][n] = quantize_weights(p[r] + n * kPageSize, v_scales, codes[r] + n * kPageSize);
+        units[r][n] = quantize_weights(p[r] + n * kPageSize, split.pages[n], layout.v_scales, codes[r] + n * kPageSize);
       }
     }
     ValueArgs values;
@@ -296,9 +318,14 @@ struct Q8Block {
       for (int column = 0; column < args.head_dim;) {
         const bool four = column + 4 * kW <= args.head_dim;
         for (int n = 0; n < split.count; ++n) {
-          values.v[n] = split.pages[n].data + layout.v + 4 * column;
+          const Page& page = split.pages[n];
+          for (int i = 0; i < kPageParts; ++i) {
+            values.v[n][i] = page.pages[i] + layout.v + size_t(page.slots[i]) * out.head_dim + 4 * column;
+          }
           values.ahead[n] =
-              split.pages[n].ahead + kPageSize * column + (half == 0 ? 0 : kPageSize / 2 * (four ? 4 * kW : kW));
+              page.in_place() ? page.ahead + kPageSize * column + (half == 0 ? 0 : kPageSize / 2 * (four ? 4 * kW : kW))
+                              : page.pages[0];
+          values.ahead_step[n] = page.in_place() ? size_t(2 * (four ? 4 : 1) * kW) : 0;
         }
         values.acc = out.acc + size_t(row + r) * out.head_dim + column;
         if (half == 0) {
@@ -316,8 +343,8 @@ struct Q8Block {
 class Q8Attention {
  public:
   Q8Attention(const AttentionArgs& args, float* scratch) : args_(args), q_(args, scratch) {}
-  void attend(const Split& split, const Partials& out) const {
-    for_each_block(args_, split, out, [&](int row, int count, const Split& pages) {
+  void attend(const Split& split, RowRange rows, const Partials& out) const {
+    for_each_block(args_, split, rows, out, [&](int row, int count, const Split& pages) {
       run_block<Q8Block>(count, args_, q_, row, pages, out);
     });
   }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/attention_plan.h"
+
+#include "ops/attention.h"
+
+namespace qwin {
+
+const char* attention_type_name(AttentionType type) {
+  switch (type) {
+    case AttentionType::full: return "full";
+    case AttentionType::sliding_window: return "sliding_window";
+    case AttentionType::hybrid: return "hybrid";
+  }
+  return "full";
+}
+
+AttentionType attention_type_of(const std::string& name) {
+  for (const AttentionType type : {AttentionType::full, AttentionType::sliding_window, AttentionType::hybrid}) {
+    if (name == attention_type_name(type)) return type;
+  }
+  throw Error(ErrorCode::invalid_argument,
+              "attention_type must be full, sliding_window or hybrid, not " + name.substr(0, 64));
+}
+
+OverflowPolicy overflow_policy_of(const std::string& name) {
+  if (name == "error") return OverflowPolicy::error;
+  if (name == "window") return OverflowPolicy::window;
+  throw Error(ErrorCode::invalid_argument, "overflow_policy must be error or window, not " + name.substr(0, 64));
+}
+
+namespace {
+
+constexpr int64_t kDefaultWindow = 1024;
+// Far above every use, far below what overflows when multiplied.
+constexpr int64_t kMaxTopK = 65536;
+
+[[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, why); }
+
+void check(const AttentionPlan& plan) {
+  if (plan.type == AttentionType::full) return;
+  if (plan.window == 0) refuse(std::string("window must be at least 1 with ") + attention_type_name(plan.type));
+  if (plan.type != AttentionType::hybrid) return;
+  if (plan.window < kPageSize) refuse("window must be at least " + std::to_string(kPageSize) + " with hybrid");
+  if (plan.memory_top_k < 1 || plan.memory_top_k > kMaxTopK) {
+    refuse("memory_top_k must be between 1 and " + std::to_string(kMaxTopK) + ", not " +
+           std::to_string(plan.memory_top_k));
+  }
+}
+
+// `window`: 0 = not said.
+AttentionPlan plan_of(AttentionType type, int64_t window, const EngineOptions& options) {
+  if (type == AttentionType::full) return {};
+  AttentionPlan plan{.type = type,
+                     .window = window > 0 ? window : kDefaultWindow,
+                     .num_sink_tokens = options.num_sink_tokens,
+                     .memory_top_k = 0,
+                     .hybrid_from = 0};
+  if (type != AttentionType::hybrid) return plan;
+  plan.memory_top_k = options.memory_top_k;
+  plan.hybrid_from = options.hybrid_from;
+  return plan;
+}
+
+}  // namespace
+
+AttentionPlan engine_plan(const EngineOptions& options) {
+  const auto type =
+      options.attention_type.value_or(options.window > 0 ? AttentionType::sliding_window : AttentionType::full);
+  if (type == AttentionType::full && options.window > 0) refuse("window does not go with full attention");
+  const AttentionPlan plan = plan_of(type, options.window, options);
+  check(plan);
+  return plan;
+}
+
+AttentionPlan request_plan(const EngineOptions& options, const Request& request) {
+  const AttentionPlan usual = engine_plan(options);
+  AttentionType type = usual.type;
+  if (request.attention_type) {
+    type = *request.attention_type;
+  } else if (request.window) {
+    if (*request.window == 0) type = AttentionType::full;
+    if (*request.window > 0 && type == AttentionType::full) type = AttentionType::sliding_window;
+  }
+  if (type == AttentionType::full && request.window.value_or(0) > 0) refuse("window does not go with full attention");
+  if (type == AttentionType::full && request.num_sink_tokens) refuse("num_sink_tokens needs a window");
+  if (type != AttentionType::hybrid && request.memory_top_k) refuse("memory_top_k needs attention_type hybrid");
+  AttentionPlan plan = plan_of(type, usual.window, options);
+  if (type != AttentionType::full) {
+    plan.window = request.window.value_or(plan.window);
+    plan.num_sink_tokens = request.num_sink_tokens.value_or(plan.num_sink_tokens);
+    plan.memory_top_k = request.memory_top_k.value_or(plan.memory_top_k);
+  }
+  check(plan);
+  return plan;
+}
+
+AttentionPlan overflow_plan(const EngineOptions& options, const AttentionPlan& asked) {
+  return plan_of(AttentionType::sliding_window, asked.window, options);
+}
+
+CachePlan cache_plan(const AttentionPlan& plan, const std::string& salt) {
+  return {.salt = salt,
+          .window = plan.window,
+          .num_sinks = plan.num_sink_tokens,
+          .memory_top_k = plan.memory_top_k,
+          .hybrid_from = plan.hybrid_from};
+}
+
+}  // namespace qwin

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention plans through the whole engine: answers with memory do not depend on the batch, on chunks, threads, rungs,
+// memory pressure, the cache or a restart, plans never mix, and what contradicts itself is refused.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <future>
+#include <random>
+
+#include "engine/tiny_models.h"
+
+namespace qwin {
+namespace {
+
+// A tiny model that says it was trained for 2,048 tokens: long enough for something to leave a window of a page.
+class HybridTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::copy(tiny_path("qwen2_tied"), model_);
+    std::string config = read_bytes(tiny_path("qwen2_tied") + "/config.json");
+    const std::string old = "\"max_position_embeddings\": 128";
+    ASSERT_NE(config.find(old), std::string::npos);
+    config.replace(config.find(old), old.size(), "\"max_position_embeddings\": 2048");
+    std::ofstream(model_ / "config.json") << config;
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::unique_ptr<Engine> load(EngineOptions options = {}, CpuIsa isa = detect_cpu_isa()) const {
+    const CpuIsaScope scope(isa);
+    if (options.num_threads == 0) options.num_threads = 1;
+    if (options.kv_memory_bytes == 0) options.kv_memory_bytes = 64 << 20;
+    options.hybrid_from = 0;
+    return Engine::load(model_, options);
+  }
+
+  // Prompts that share beginnings, under every kind of plan.
+  static std::vector<Request> requests(size_t count, uint32_t seed) {
+    std::mt19937 random(seed);
+    std::vector<Request> requests(count);
+    for (size_t i = 0; i < count; ++i) {
+      Request& request = requests[i];
+      if (i > 0 && random() % 3 > 0) {
+        request.prompt = requests[random() % i].prompt;
+        request.prompt.resize(1 + random() % request.prompt.size());
+      }
+      const size_t size = 200 + random() % 500;
+      while (request.prompt.size() < size) request.prompt.push_back(static_cast<int32_t>(random() % 300));
+      request.sampling = {.temperature = 1.0f, .seed = random(), .max_tokens = 12, .ignore_eos = true, .logprobs = 1};
+      if (random() % 5 == 0) {
+        request.attention_type = AttentionType::sliding_window;
+        request.window = 100;
+      } else if (random() % 4 > 0) {
+        request.attention_type = AttentionType::hybrid;
+        request.window = 64 + random() % 2 * 36;
+        request.num_sink_tokens = random() % 2 * 4;
+        request.memory_top_k = 3 + random() % 2 * 4;
+      }
+    }
+    return requests;
+  }
+
+  static std::string shown(const GenerationResult& result) {
+    std::string text = result.text;
+    for (size_t i = 0; i < result.token_ids.size(); ++i) {
+      text += " " + std::to_string(result.token_ids[i]) + ":" +
+              std::to_string(std::bit_cast<uint32_t>(result.logprobs[i].chosen.logprob));
+    }
+    return text;
+  }
+  static std::vector<std::string> one_by_one(Engine& engine, const std::vector<Request>& requests) {
+    std::vector<std::string> answers;
+    for (const Request& request : requests) answers.push_back(shown(engine.generate(request)));
+    return answers;
+  }
+  static std::vector<std::string> together(Engine& engine, const std::vector<Request>& requests) {
+    std::vector<std::promise<std::string>> promises(requests.size());
+    for (size_t i = 0; i < requests.size(); ++i) {
+      engine.submit(requests[i], {.on_end = [&promises, i](const GenerationResult& result, const std::exception_ptr&) {
+                      promises[i].set_value(shown(result));
+                    }});
+    }
+    std::vector<std::string> answers;
+    for (auto& promise : promises) answers.push_back(promise.get_future().get());
+    return answers;
+  }
+
+  ErrorCode code_of(const Request& request) {
+    try {
+      load()->generate(request);
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::broken;
+  }
+
+  const std::filesystem::path directory_ =
+      std::filesystem::temp_directory_path() / ("qwin_hybrid_" + std::to_string(::getpid()));
+  const std::filesystem::path model_ = (std::filesystem::create_directories(directory_), directory_ / "model");
+};
+
+TEST_F(HybridTest, MixedPlansInABatchAnswerAsAlone) {
+  const std::vector<Request> all = requests(24, 1);
+  const std::vector<std::string> alone = one_by_one(*load({.max_batch_size = 1, .prefix_cache = false}), all);
+  for (const int threads : {1, 2}) {
+    const auto engine = load({.num_threads = threads, .max_batch_size = 8});
+    EXPECT_EQ(together(*engine, all), alone);
+    EXPECT_EQ(one_by_one(*engine, all), alone) << "from the cache";
+    EXPECT_GT(engine->stats().prefix_cache_hit_tokens, 0u);
+    EXPECT_EQ(engine->stats().kv_pages_used, 0);
+  }
+}
+
+TEST_F(HybridTest, EveryRungGivesTheSameBits) {
+  const std::vector<Request> all = requests(4, 2);
+  const std::vector<std::string> expected = one_by_one(*load({}, CpuIsa::reference), all);
+  for (const CpuIsa isa : {CpuIsa::avx2, CpuIsa::avx512, CpuIsa::avx512_vnni}) {
+    if (isa > detect_cpu_isa()) continue;
+    EXPECT_EQ(one_by_one(*load({}, isa), all), expected) << cpu_isa_name(isa);
+  }
+}
+
+TEST_F(HybridTest, TooFewPagesCostTimeAndNoAnswer) {
+  const std::vector<Request> all = requests(10, 3);
+  const std::vector<std::string> alone = one_by_one(*load({.max_batch_size = 1, .prefix_cache = false}), all);
+  const uint64_t page = load()->info().kv_bytes_per_token * 64;
+  const auto cramped = load({.context_length = 768, .kv_memory_bytes = 14 * page, .max_batch_size = 6});
+  EXPECT_EQ(together(*cramped, all), alone);
+  EXPECT_GT(cramped->stats().preemptions, 0u);
+}
+
+TEST_F(HybridTest, ARestartReadsMemoryFromDisk) {
+  const std::vector<Request> all = requests(8, 4);
+  const std::vector<std::string> alone = one_by_one(*load({.prefix_cache = false}), all);
+  const std::string cache = directory_ / "cache";
+  EXPECT_EQ(one_by_one(*load({.cache_directory = cache}), all), alone);
+  const auto restarted = load({.cache_directory = cache});
+  EXPECT_EQ(one_by_one(*restarted, all), alone);
+  EXPECT_GT(restarted->stats().prefix_cache_hit_tokens, 8u * 128);
+}
+
+// Reading everything by way of memory is exact attention, but for the order of sums; reading little of it is not.
+TEST_F(HybridTest, MemoryChangesWhatIsSeen) {
+  std::vector<int32_t> prompt = requests(1, 5)[0].prompt;
+  prompt.resize(600, 7);
+  EngineOptions options{.attention_type = AttentionType::hybrid, .window = 64, .num_sink_tokens = 0};
+  const auto with = [&](int64_t top_k) {
+    options.memory_top_k = top_k;
+    return logits_of(*load(options), prompt);
+  };
+  const std::vector<float> exact = logits_of(*load(), prompt);
+  EXPECT_LT(nmse(with(1000), exact), 1e-4);
+  EXPECT_GT(nmse(with(1), exact), 1e-3);
+  EXPECT_LT(nmse(with(12), exact), nmse(with(1), exact));
+}
+
+TEST_F(HybridTest, PlansAreShownAndFaultsRefused) {
+  const std::vector<int32_t> prompt(300, 7);
+  const SamplingParams brief{.max_tokens = 2};
+  const auto engine = load({.num_sink_tokens = 4});
+  EXPECT_EQ(engine->info().attention, AttentionPlan{});
+  const auto plan = [&](Request request) {
+    request.prompt = prompt;
+    request.sampling = brief;
+    return engine->generate(request).attention;
+  };
+  EXPECT_EQ(plan({.prompt = {}}), AttentionPlan{});
+  EXPECT_EQ(plan({.prompt = {}, .window = 80}),
+            (AttentionPlan{.type = AttentionType::sliding_window, .window = 80, .num_sink_tokens = 4}));
+  EXPECT_EQ(plan({.prompt = {}, .attention_type = AttentionType::hybrid}),
+            (AttentionPlan{AttentionType::hybrid, 1024, 4, 128, 0}));
+  EXPECT_EQ(plan({.prompt = {},
+                  .attention_type = AttentionType::hybrid,
+                  .window = 64,
+                  .num_sink_tokens = 0,
+                  .memory_top_k = 5}),
+            (AttentionPlan{AttentionType::hybrid, 64, 0, 5, 0}));
+
+  const std::vector<Request> wrong = {
+      {.prompt = prompt, .attention_type = AttentionType::full, .window = 64},
+      {.prompt = prompt, .num_sink_tokens = 4},
+      {.prompt = prompt, .window = 64, .memory_top_k = 4},
+      {.prompt = prompt, .attention_type = AttentionType::sliding_window, .window = 0},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .window = 63},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .memory_top_k = 0},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .num_sink_tokens = -1},
+  };
+  for (size_t i = 0; i < wrong.size(); ++i) EXPECT_EQ(code_of(wrong[i]), ErrorCode::invalid_argument) << i;
+  EXPECT_THROW(load({.attention_type = AttentionType::full, .window = 64}), Error);
+  EXPECT_THROW(load({.attention_type = AttentionType::hybrid, .window = 32}), Error);
+  EXPECT_THROW(attention_type_of("sparse"), Error);
+  EXPECT_THROW(overflow_policy_of("truncate"), Error);
+}
+
+// Memory forgets nothing, so it ends with the context; a window need not.
+TEST_F(HybridTest, APromptBeyondTheContextIsRefusedOrReadWithAWindow) {
+  Request request{.prompt = std::vector<int32_t>(2100, 7), .sampling = {.max_tokens = 3, .ignore_eos = true}};
+  for (const auto type : {AttentionType::full, AttentionType::hybrid}) {
+    request.attention_type = type;
+    request.overflow_policy = {};
+    EXPECT_EQ(code_of(request), ErrorCode::context_length_exceeded);
+    request.overflow_policy = OverflowPolicy::window;
+    const GenerationResult result = load({.num_sink_tokens = 4})->generate(request);
+    EXPECT_EQ(result.attention.type, AttentionType::sliding_window);
+    EXPECT_EQ(result.attention.window, 1024);
+    EXPECT_EQ(result.token_ids.size(), 3u);
+  }
+  request.prompt.resize(100);
+  EXPECT_EQ(load()->generate(request).attention.type, AttentionType::hybrid) << "it fits";
+}
+
+}  // namespace
+}  // namespace qwin

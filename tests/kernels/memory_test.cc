@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory, of every rung: the bounds of parts and pages, what is chosen by them, and attention to what was chosen, bit
+// for bit against the reference and, through it, against plain arithmetic.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <tuple>
+
+#include "core/cpu_info.h"
+#include "core/half.h"
+#include "kernels/kernel_cases.h"
+
+namespace qwin {
+
+namespace {
+
+constexpr int kNumWide = 4;
+
+struct MemoryCase {
+  int64_t first_position;
+  int num_tokens;
+  int group;
+  int head_dim;
+  int32_t top_k;
+  int64_t window = 64, num_sinks = 64, from = 0;
+};
+
+std::ostream& operator<<(std::ostream& out, const MemoryCase& c) {
+  return out << "position " << c.first_position << ", " << c.num_tokens << " tokens, group " << c.group << ", head_dim "
+             << c.head_dim << ", top " << c.top_k << ", window " << c.window << ", sinks " << c.num_sinks << ", from "
+             << c.from;
+}
+
+// A sequence in shuffled pages with a query row for each of its last tokens.
+struct MemorySequence {
+  MemorySequence(Random& random, const CpuKernels& kernels, KvType type, const MemoryCase& c)
+      : dim(static_cast<size_t>(c.head_dim)),
+        wide_channels{1, static_cast<int16_t>(c.head_dim - 1), -1, -1},
+        wide{wide_channels, type == KvType::q8 ? kNumWide : 0},
+        layout(kv_page_layout(type, dim, static_cast<size_t>(wide.count))),
+        length(c.first_position + c.num_tokens),
+        k(random_floats(random, static_cast<size_t>(length) * dim)),
+        v(random_floats(random, static_cast<size_t>(length) * dim)),
+        q(random_floats(random, static_cast<size_t>(c.num_tokens) * c.group * dim, 3.0f)),
+        memory((length + kPageSize - 1) / kPageSize * layout.bytes) {
+    std::ranges::fill(memory, std::byte{0xff});  // a NaN wherever a number is read
+    for (int32_t i = 0; i < (length + kPageSize - 1) / kPageSize; ++i) pages.push_back(i);
+    std::ranges::shuffle(pages, random);
+    for (int64_t at = 0; at < length; ++at) {
+      k[at * dim] += 30;  // a channel that never changes its sign
+      kernels.store_kv[static_cast<int>(type)](k.data() + at * dim, v.data() + at * dim, dim, wide, page_of(at),
+                                               static_cast<size_t>(at % kPageSize));
+      if (at % kPartSize == kPartSize - 1) {
+        kernels.bound_keys[static_cast<int>(type)](page_of(at), dim, wide,
+                                                   static_cast<int>(at % kPageSize / kPartSize));
+      }
+    }
+  }
+  std::byte* page_of(int64_t at) { return memory.data() + pages[at / kPageSize] * layout.bytes; }
+
+  AttentionArgs args(const MemoryCase& c, float* out, float* scratch, const int32_t* parts) {
+    const size_t columns = c.group * dim;
+    return {.q = q.data(),
+            .q_stride = columns,
+            .out = out,
+            .out_stride = columns,
+            .base = memory.data(),
+            .pages = pages.data(),
+            .page_stride = layout.bytes,
+            .num_tokens = c.num_tokens,
+            .first_position = c.first_position,
+            .group = c.group,
+            .head_dim = c.head_dim,
+            .window = c.window,
+            .num_sinks = c.num_sinks,
+            .softmax_scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
+            .wide = wide,
+            .scratch = scratch,
+            .memory = {.top_k = c.top_k, .from = c.from},
+            .bounds = layout.bounds,
+            .parts = parts};
+  }
+
+  size_t dim;
+  int16_t wide_channels[kNumWide];
+  WideChannels wide;
+  KvPageLayout layout;
+  int64_t length;
+  GuardedArray<float> k, v, q;
+  GuardedArray<std::byte> memory;
+  std::vector<int32_t> pages;
+};
+
+class MemoryTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> {
+ protected:
+  KvType type() const { return std::get<1>(GetParam()); }
+
+  static GuardedArray<int32_t> choose(const CpuKernels& kernels, const MemoryCase& c, MemorySequence& sequence) {
+    GuardedArray<int32_t> parts(static_cast<size_t>(c.num_tokens) * c.top_k);
+    std::ranges::fill(parts, 12345);
+    GuardedArray<float> scratch(choice_scratch_floats(c.group, sequence.dim, sequence.length / kPageSize + 1, c.top_k));
+    std::ranges::fill(scratch, std::nanf(""));
+    kernels.choose_memory(sequence.args(c, nullptr, scratch.data(), nullptr), parts.data());
+    return parts;
+  }
+
+  GuardedArray<float> attend(const CpuKernels& kernels, const MemoryCase& c, MemorySequence& sequence,
+                             const GuardedArray<int32_t>& parts, bool pieces) const {
+    const size_t rows = static_cast<size_t>(c.num_tokens) * c.group;
+    GuardedArray<float> out(sequence.q.size()), scratch(attention_scratch_floats(rows, sequence.dim, kNumWide));
+    std::ranges::fill(scratch, std::nanf(""));
+    const AttentionArgs args = sequence.args(c, out.data(), scratch.data(), parts.data());
+    const AttentionFn kernel = kernels.attention[static_cast<int>(type())];
+    const int count = visible_splits(args).count;
+    if (!pieces) {
+      kernel(args, 0, count, nullptr);
+      return out;
+    }
+    GuardedArray<float> partials(count * partial_floats(rows, sequence.dim));
+    for (int i = 0; i < count; i += 3) {
+      kernel(args, i, std::min(count, i + 3), partials.data() + i * partial_floats(rows, sequence.dim));
+    }
+    kernels.merge_partials(args, partials.data());
+    return out;
+  }
+
+  const CpuKernels kernels_ = make_cpu_kernels(std::get<0>(GetParam()));
+  const CpuKernels reference_ = make_cpu_kernels(CpuIsa::reference);
+  Random random_{5};
+};
+
+const MemoryCase kCases[] = {
+    {900, 3, 7, 64, 20},               // more pages than are looked into
+    {700, 5, 2, 32, 16, 100},          // a window whose border is within a page
+    {500, 4, 6, 128, 3, 64, 128},      // fewer parts than a page has
+    {300, 70, 1, 16, 5, 64, 0},        // no sinks; the window moves on within the call
+    {250, 9, 8, 48, 1000, 64, 64},     // everything is chosen
+    {400, 40, 3, 32, 6, 64, 64, 420},  // the first queries see everything
+    {60, 20, 2, 16, 8},                // nothing has left the window yet
+};
+
+TEST_P(MemoryTest, ChoiceAndAttentionAreTheReferencesBits) {
+  for (const MemoryCase& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c);
+    MemorySequence sequence(random_, kernels_, type(), c);
+    const GuardedArray<int32_t> parts = choose(reference_, c, sequence), own = choose(kernels_, c, sequence);
+    ASSERT_TRUE(std::ranges::equal(own, parts)) << "chooses otherwise";
+    const GuardedArray<float> expected = attend(reference_, c, sequence, parts, false);
+    for (const bool pieces : {false, true}) {
+      const GuardedArray<float> out = attend(kernels_, c, sequence, parts, pieces);
+      ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0) << "pieces: " << pieces;
+    }
+  }
+}
+
+TEST_P(MemoryTest, AQueryChoosesAloneWhatItChoosesAmongOthers) {
+  for (const MemoryCase& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c);
+    MemorySequence sequence(random_, kernels_, type(), c);
+    const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
+    const GuardedArray<float> together = attend(kernels_, c, sequence, parts, false);
+    const size_t columns = c.group * sequence.dim;
+    for (int token = 0; token < c.num_tokens; token += 1 + c.num_tokens / 5) {
+      MemoryCase one = c;
+      one.first_position += token;
+      one.num_tokens = 1;
+      GuardedArray<float> out(columns), scratch(attention_scratch_floats(c.group, sequence.dim, kNumWide) +
+                                                choice_scratch_floats(c.group, sequence.dim, 64, c.top_k));
+      GuardedArray<int32_t> own(c.top_k);
+      AttentionArgs args = sequence.args(one, out.data(), scratch.data(), own.data());
+      args.q += token * columns;
+      kernels_.choose_memory(args, own.data());
+      ASSERT_TRUE(std::equal(own.begin(), own.end(), parts.begin() + static_cast<ptrdiff_t>(token) * c.top_k));
+      kernels_.attention[static_cast<int>(type())](args, 0, visible_splits(args).count, nullptr);
+      ASSERT_EQ(std::memcmp(out.data(), together.data() + token * columns, columns * sizeof(float)), 0) << token;
+    }
+  }
+}
+
+// With everything chosen, hybrid attention is exact attention in another order.
+TEST_P(MemoryTest, WhatIsChosenIsSeenAtItsTruePlace) {
+  const MemoryCase c{700, 5, 3, 32, 64}, exact{700, 5, 3, 32, 0, 0, 0};
+  MemorySequence sequence(random_, kernels_, type(), c);
+  const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
+  std::set<int32_t> seen(parts.begin(), parts.begin() + c.top_k);
+  EXPECT_EQ(seen.size(), (700 - 64 + 1) / 64 * 4 - 4 + 1u) << "all parts between sinks and window, and -1";
+  const GuardedArray<float> out = attend(kernels_, c, sequence, parts, false);
+  const GuardedArray<float> expected = attend(kernels_, exact, sequence, {}, false);
+  const float tolerance = type() == KvType::q8 ? 0.05f : 1e-4f;  // q8: p has a unit for each page it is read in
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], tolerance);
+}
+
+TEST_P(MemoryTest, BoundsAreThoseOfTheStoredKeys) {
+  const MemoryCase c{256, 1, 1, 48, 4};
+  MemorySequence sequence(random_, kernels_, type(), c);
+  for (int64_t page = 0; page < 4; ++page) {
+    const auto* bounds = reinterpret_cast<const uint16_t*>(sequence.page_of(page * kPageSize) + sequence.layout.bounds);
+    for (size_t d = 0; d < sequence.dim; ++d) {
+      float page_lo = 1e30f, page_hi = -1e30f;
+      for (size_t part = 0; part < kPageParts; ++part) {
+        float lo = 1e30f, hi = -1e30f;
+        for (size_t at = 0; at < kPartSize; ++at) {
+          const float key = sequence.k[(page * kPageSize + part * kPartSize + at) * sequence.dim + d];
+          lo = std::min(lo, key), hi = std::max(hi, key);
+        }
+        // Half a unit of q8, and of binary16.
+        const float tolerance = type() == KvType::q8 ? 0.15f : 0.02f;
+        ASSERT_NEAR(half_to_float(bounds[2 * sequence.dim + kPageParts * d + part]), lo, tolerance) << d;
+        ASSERT_NEAR(half_to_float(bounds[6 * sequence.dim + kPageParts * d + part]), hi, tolerance) << d;
+        page_lo = std::min(page_lo, half_to_float(bounds[2 * sequence.dim + kPageParts * d + part]));
+        page_hi = std::max(page_hi, half_to_float(bounds[6 * sequence.dim + kPageParts * d + part]));
+      }
+      ASSERT_EQ(half_to_float(bounds[d]), page_lo) << d;
+      ASSERT_EQ(half_to_float(bounds[sequence.dim + d]), page_hi) << d;
+    }
+  }
+}
+
+// One key that matches the query among thousands that do not: wherever it lies, its part is chosen.
+TEST_P(MemoryTest, AKeyThatMatchesIsFound) {
+  MemoryCase c{1500, 1, 2, 64, 4};
+  for (const int64_t needle : {70, 200, 641, 1023, 1300}) {
+    MemorySequence sequence(random_, kernels_, type(), c);
+    GuardedArray<float> k(sequence.dim);
+    for (size_t d = 0; d < sequence.dim; ++d) k[d] = 2 * sequence.q[sequence.dim + d];
+    kernels_.store_kv[static_cast<int>(type())](k.data(), k.data(), sequence.dim, sequence.wide,
+                                                sequence.page_of(needle), needle % kPageSize);
+    for (int part = 0; part < kPageParts; ++part) {
+      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(needle), sequence.dim, sequence.wide, part);
+    }
+    const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
+    EXPECT_NE(std::ranges::find(parts, needle / kPartSize), parts.end()) << needle;
+  }
+}
+
+TEST_P(MemoryTest, NumbersThatAreNotFiniteChooseSomethingThatIsThere) {
+  const MemoryCase c{900, 1, 2, 32, 5};
+  MemorySequence sequence(random_, kernels_, type(), c);
+  for (const float fault : {std::nanf(""), INFINITY, -INFINITY, 3e38f}) {
+    sequence.q[3] = sequence.q[40] = fault;
+    GuardedArray<float> k = random_floats(random_, sequence.dim);
+    k[5] = fault;
+    kernels_.store_kv[static_cast<int>(type())](k.data(), k.data(), sequence.dim, sequence.wide, sequence.page_of(300),
+                                                300 % kPageSize);
+    for (int part = 0; part < kPageParts; ++part) {
+      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(300), sequence.dim, sequence.wide, part);
+    }
+    const GuardedArray<int32_t> parts = choose(kernels_, c, sequence), expected = choose(reference_, c, sequence);
+    ASSERT_TRUE(std::ranges::equal(parts, expected)) << fault;
+    for (const int32_t part : parts) ASSERT_TRUE(part >= 4 && part < 900 / kPartSize) << part;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rungs, MemoryTest,
+                         testing::Combine(testing::ValuesIn(runnable_rungs()), testing::ValuesIn(kKvTypes)),
+                         [](const auto& info) {
+                           return std::string(cpu_isa_name(std::get<0>(info.param))) + "_" +
+                                  kv_type_name(std::get<1>(info.param));
+                         });
+
+}  // namespace
+
+}  // namespace qwin

@@ -29,7 +29,8 @@ struct Lengths {
 
 Lengths lengths(const BenchPlan& plan) {
   const int64_t decode = plan.depths.empty() || plan.batches.empty() ? 0 : largest(plan.depths) + plan.new_tokens + 1;
-  return {std::max(largest(plan.prompts), decode), decode, std::max<int64_t>(1, largest(plan.batches))};
+  const int64_t prefill = plan.prompts.empty() ? 0 : largest(plan.prompts) + largest(plan.depths);
+  return {std::max(prefill, decode), decode, std::max<int64_t>(1, largest(plan.batches))};
 }
 
 void check_plan(const BenchPlan& plan, const ModelConfig& config) {
@@ -106,32 +107,36 @@ void ModelBench::read(int64_t begin, int64_t end) {
 
 void ModelBench::fill(const std::function<void(int64_t, int64_t)>& on_tokens) {
   constexpr auto kChunk = static_cast<int64_t>(kMaxBatchTokens);
-  const int64_t depth = plan_.batches.empty() ? 0 : largest(plan_.depths);
-  for (int64_t begin = 0; begin < depth; begin += kChunk) {
-    on_tokens(begin, depth);
-    read(begin, std::min(begin + kChunk, depth));
+  // Content does not matter to the time: what is deeper, and in other sequences, are copies, each in a page of its own.
+  constexpr int64_t kRead = 4096;
+  const int64_t depth = largest(plan_.depths), num_read = std::min(depth, kRead);
+  for (int64_t begin = 0; begin < num_read; begin += kChunk) {
+    on_tokens(begin, num_read);
+    read(begin, std::min(begin + kChunk, num_read));
   }
-  // The others get copies: their content does not matter to the time, but each reads pages of its own.
-  for (size_t i = 1; i < sequences_.size(); ++i) {
-    for (int64_t page = 0; page < pages_for(depth); ++page) {
-      runner_->copy_page(sequences_[0][static_cast<size_t>(page)], sequences_[i][static_cast<size_t>(page)]);
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    const auto num_pages = std::min(pages_for(depth), static_cast<int64_t>(sequences_[i].size()));
+    for (int64_t page = i == 0 ? pages_for(num_read) : 0; page < num_pages; ++page) {
+      const auto from = static_cast<size_t>(page % pages_for(num_read));
+      runner_->copy_page(sequences_[0][from], sequences_[i][static_cast<size_t>(page)]);
     }
   }
 }
 
-ModelBench::Sample ModelBench::prefill(int64_t prompt) {
+ModelBench::Sample ModelBench::prefill(int64_t depth, int64_t prompt) {
   constexpr auto kChunk = static_cast<int64_t>(kMaxBatchTokens);
   Sample sample;
   const Clock::time_point start = Clock::now();
-  for (int64_t begin = 0; begin < prompt; begin += kChunk) {
-    const int64_t end = std::min(begin + kChunk, prompt);
+  const int64_t last_end = depth + prompt;
+  for (int64_t begin = depth; begin < last_end; begin += kChunk) {
+    const int64_t end = std::min(begin + kChunk, last_end);
     read(begin, end);
-    if (end == prompt) {
+    if (end == last_end) {
       const auto last = static_cast<int32_t>(end - begin - 1);
       runner_->logits({&last, 1});
     }
     const int64_t keys = keys_read(end - 1, end - begin);
-    sample.work += step_work(work_, end - begin, end == prompt ? 1 : 0, keys);
+    sample.work += step_work(work_, end - begin, end == last_end ? 1 : 0, keys);
   }
   sample.seconds = seconds_since(start);
   return sample;

@@ -49,15 +49,15 @@ class ModelBench {
   // and as Runner does.
   ModelBench(const ModelFiles& files, const RunnerOptions& options, const BenchPlan& plan, const LoadProgress& on_load);
 
-  // Reads random tokens into every sequence, as deep as the plan goes. Called once, before decode().
+  // Puts random tokens into every sequence, as deep as the plan goes. Called once, before anything at a depth.
   void fill(const std::function<void(int64_t done, int64_t total)>& on_tokens);
 
   struct Sample {
     double seconds = 0;
     Work work;
   };
-  // Reads `prompt` tokens in chunks, as the engine does, and asks for the last one's logits.
-  Sample prefill(int64_t prompt);
+  // Reads `prompt` tokens after `depth` others in chunks, as the engine does, and asks for the last one's logits.
+  Sample prefill(int64_t depth, int64_t prompt);
   // Writes plan.new_tokens tokens in each of `batch` sequences, whose context is `depth` tokens deep, all in one step.
   Sample decode(int64_t depth, int64_t batch);
 
@@ -66,9 +66,9 @@ class ModelBench {
   const char* kernels_name() const { return runner_->kernels_name(); }
 
  private:
-  // Runs tokens [begin, end) of the first sequence.
   // Keys whose K and V are read for `num_tokens` tokens up to this position.
   int64_t keys_read(int64_t position, int64_t num_tokens) const;
+  // Runs tokens [begin, end) of the first sequence.
   void read(int64_t begin, int64_t end);
   void step(int64_t position, int64_t batch);
   QueryRange range(size_t sequence, int64_t position, size_t first_row, size_t num_tokens) const;

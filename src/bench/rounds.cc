@@ -17,8 +17,12 @@ struct TestSamples {
 
 std::vector<TestSamples> all_tests(const BenchPlan& plan) {
   std::vector<TestSamples> tests;
-  for (const int64_t prompt : plan.prompts) {
-    tests.push_back({.test = {.test = BenchTest::prefill, .prompt = prompt}, .tokens = static_cast<double>(prompt)});
+  const std::vector<int64_t> depths = plan.depths.empty() ? std::vector<int64_t>{0} : plan.depths;
+  for (const int64_t depth : depths) {
+    for (const int64_t prompt : plan.prompts) {
+      tests.push_back({.test = {.test = BenchTest::prefill, .prompt = prompt, .depth = depth},
+                       .tokens = static_cast<double>(prompt)});
+    }
   }
   for (const int64_t depth : plan.depths) {
     for (const int64_t batch : plan.batches) {
@@ -30,7 +34,8 @@ std::vector<TestSamples> all_tests(const BenchPlan& plan) {
 }
 
 std::string test_name(const BenchResult& test) {
-  if (test.test == BenchTest::prefill) return "prefill " + std::to_string(test.prompt);
+  if (test.test == BenchTest::prefill)
+    return "prefill " + std::to_string(test.prompt) + " at depth " + std::to_string(test.depth);
   return "decode at depth " + std::to_string(test.depth) + ", batch " + std::to_string(test.batch);
 }
 
@@ -58,8 +63,10 @@ BenchReport run_bench(ModelBench& bench, LimitMeter& meter, const BenchPlan& pla
     for (TestSamples& test : tests) {
       on_test(prefix + test_name(test.test));
       const bool prefill = test.test.test == BenchTest::prefill;
-      add_sample(test, prefill ? bench.prefill(test.test.prompt) : bench.decode(test.test.depth, test.test.batch),
-                 limits);
+      add_sample(
+          test,
+          prefill ? bench.prefill(test.test.depth, test.test.prompt) : bench.decode(test.test.depth, test.test.batch),
+          limits);
     }
   }
   BenchReport report{{median(int8), median(bf16), median(read)}, {}};

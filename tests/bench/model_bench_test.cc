@@ -29,18 +29,19 @@ class ModelBenchTest : public testing::Test {
 };
 
 TEST_F(ModelBenchTest, EveryTestIsReportedInOrderWithItsWork) {
-  const BenchPlan plan{.prompts = {5, 70}, .depths = {0, 65}, .batches = {1, 3, 20}, .new_tokens = 2, .rounds = 3};
+  const BenchPlan plan{.prompts = {5, 40}, .depths = {0, 65}, .batches = {1, 3, 20}, .new_tokens = 2, .rounds = 3};
   ModelBench bench = load(plan);
   bench.fill([](int64_t, int64_t) {});
   LimitMeter meter(options_.isa, 1, {});
   std::vector<std::string> heard;
   const BenchReport report = run_bench(bench, meter, plan, [&](const std::string& text) { heard.push_back(text); });
 
-  ASSERT_EQ(report.results.size(), 2u + 2 * 3);
+  ASSERT_EQ(report.results.size(), 2u * 2 + 2 * 3);
   EXPECT_EQ(heard.size(), 3 * (1 + report.results.size()));
-  EXPECT_EQ(report.results[1].prompt, 70);
-  EXPECT_EQ(report.results[7].depth, 65);
-  EXPECT_EQ(report.results[7].batch, 20);
+  EXPECT_EQ(report.results[1].prompt, 40);
+  EXPECT_EQ(report.results[3].depth, 65);
+  EXPECT_EQ(report.results[9].depth, 65);
+  EXPECT_EQ(report.results[9].batch, 20);
   EXPECT_GT(report.limits.int8_gmacs, 0);
   EXPECT_GT(report.limits.bf16_gmacs, 0);
   EXPECT_GT(report.limits.read_gb_s, 0);
@@ -53,12 +54,13 @@ TEST_F(ModelBenchTest, EveryTestIsReportedInOrderWithItsWork) {
 }
 
 TEST_F(ModelBenchTest, ASamplesWorkIsThatOfItsSteps) {
-  const BenchPlan plan{.prompts = {100}, .depths = {10}, .batches = {2}, .new_tokens = 3};
+  const BenchPlan plan{.prompts = {100}, .depths = {0, 10}, .batches = {2}, .new_tokens = 3};
   ModelBench bench = load(plan);
   bench.fill([](int64_t, int64_t) {});
   const Work reading = step_work(bench.work(), 100, 1, 100);
-  EXPECT_EQ(bench.prefill(100).work.macs, reading.macs);
-  EXPECT_EQ(bench.prefill(100).work.bytes, reading.bytes);
+  EXPECT_EQ(bench.prefill(0, 100).work.macs, reading.macs);
+  EXPECT_EQ(bench.prefill(0, 100).work.bytes, reading.bytes);
+  EXPECT_EQ(bench.prefill(10, 20).work.bytes, step_work(bench.work(), 20, 1, 30).bytes);
   Work writing;
   for (const int64_t keys : {12, 13, 14}) writing += step_work(bench.work(), 2, 2, 2 * keys);
   EXPECT_EQ(bench.decode(10, 2).work.bytes, writing.bytes);

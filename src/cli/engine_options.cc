@@ -79,7 +79,7 @@ void check_model_options(const ModelOptions& options) {
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
   check_range("--window", options.window, 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
-  check_range("--memory-top-k", options.memory_top_k, 1, 65536);
+  check_range("--memory-top-k", options.memory_top_k, 1, 4096);
   check_range("--hybrid-from", options.hybrid_from, 0, int64_t{1} << 24);
   attention_options(options);
 }

@@ -31,8 +31,8 @@ OverflowPolicy overflow_policy_of(const std::string& name) {
 namespace {
 
 constexpr int64_t kDefaultWindow = 1024;
-// Far above every use, far below what overflows when multiplied.
-constexpr int64_t kMaxTopK = 65536;
+// What a step keeps of its choices grows with it: 32 MiB with 8 KV heads.
+constexpr int64_t kMaxTopK = 4096;
 
 [[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, why); }
 

@@ -141,7 +141,7 @@ std::vector<GenerationField> common_fields() {
        }},
       integer_field("window", &R::window, 0, int64_t{1} << 24, "last tokens that are seen always; 0: exact attention"),
       integer_field("num_sink_tokens", &R::num_sink_tokens, 0, 65536, "with a window, first tokens always seen"),
-      integer_field("memory_top_k", &R::memory_top_k, 1, 65536, "hybrid: pieces of 16 tokens that a token finds again"),
+      integer_field("memory_top_k", &R::memory_top_k, 1, 4096, "hybrid: pieces of 16 tokens that a token finds again"),
       {"overflow_policy", choice_schema("what becomes of a prompt beyond the context", {"error", "window"}),
        [](const Json& value, R& request) {
          request.overflow_policy = overflow_policy_of(read_choice(value, "overflow_policy", {"error", "window"}));

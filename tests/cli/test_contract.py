@@ -356,7 +356,7 @@ def test_bench_reports_the_limits_and_every_test():
     assert all(value > 0 for value in report["limits"].values())
     keys = ("test", "prompt", "depth", "batch")
     assert [tuple(r[k] for k in keys) for r in report["results"]] == [
-        ("prefill", 5, 0, 1), ("prefill", 20, 0, 1),
+        ("prefill", 5, 0, 1), ("prefill", 20, 0, 1), ("prefill", 5, 9, 1), ("prefill", 20, 9, 1),
         ("decode", 0, 0, 1), ("decode", 0, 0, 3), ("decode", 0, 9, 1), ("decode", 0, 9, 3)]
     for result in report["results"]:
         for key in ("tokens_per_second", "spread", "gb_s", "gmacs", "limit_share"):
@@ -366,7 +366,7 @@ def test_bench_reports_the_limits_and_every_test():
 def test_bench_prints_a_table_and_its_flags_have_twins():
     out, err = qwin(*BENCH)
     assert [line.split()[0] for line in out.splitlines() if line] == [
-        "machine", "limits", "test", "prefill", "prefill", "decode", "decode", "decode", "decode"]
+        "machine", "limits", "test", "prefill", "prefill", "prefill", "prefill", "decode", "decode", "decode", "decode"]
     assert "\r" not in err
     report = as_json("bench", MODEL, "--json", env={"QWIN_PROMPT": "7", "QWIN_DEPTH": "0", "QWIN_BATCH": "1,2",
                                                    "QWIN_NEW_TOKENS": "1", "QWIN_ROUNDS": "3", "QWIN_THREADS": "1"})

@@ -21,6 +21,8 @@ CpuKernels make_cpu_kernels(CpuIsa max_isa) {
   add_avx512_kernels(kernels);
   if (isa < CpuIsa::avx512_vnni) return kernels;
   add_avx512_vnni_kernels(kernels);
+  if (isa < CpuIsa::amx) return kernels;
+  add_amx_kernels(kernels);
 #endif
   return kernels;
 }

@@ -116,5 +116,6 @@ void add_avx2_kernels(CpuKernels& kernels);
 void add_avx2_vnni_kernels(CpuKernels& kernels);
 void add_avx512_kernels(CpuKernels& kernels);
 void add_avx512_vnni_kernels(CpuKernels& kernels);
+void add_amx_kernels(CpuKernels& kernels);
 
 }  // namespace qwin

@@ -246,7 +246,7 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> 
     return (c.num_tokens - 1) * q_stride(c) + static_cast<size_t>(c.group) * c.head_dim;
   }
 
-  const CpuKernels kernels_ = make_cpu_kernels(std::get<0>(GetParam()));
+  const CpuKernels kernels_ = make_tested_kernels(std::get<0>(GetParam()));
   const CpuKernels reference_ = make_cpu_kernels(CpuIsa::reference);
   Random random_{3};
 };
@@ -404,7 +404,7 @@ TEST(VisiblePagesTest, AWindowVisitsAsManyPagesAtEveryDepth) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rungs, AttentionTest,
-                         testing::Combine(testing::ValuesIn(runnable_rungs()), testing::ValuesIn(kKvTypes)),
+                         testing::Combine(testing::ValuesIn(tested_rungs()), testing::ValuesIn(kKvTypes)),
                          [](const auto& info) {
                            return std::string(cpu_isa_name(std::get<0>(info.param))) + "_" +
                                   kv_type_name(std::get<1>(info.param));

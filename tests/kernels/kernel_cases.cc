@@ -88,7 +88,7 @@ void fill_heads(Random& random, WeightPattern pattern, uint8_t* block) {
 std::vector<CpuIsa> runnable_rungs() {
   std::vector<CpuIsa> rungs = {CpuIsa::reference};
   const CpuIsa best = detect_cpu_isa();
-  for (const CpuIsa isa : {CpuIsa::avx2, CpuIsa::avx2_vnni, CpuIsa::avx512, CpuIsa::avx512_vnni}) {
+  for (const CpuIsa isa : {CpuIsa::avx2, CpuIsa::avx2_vnni, CpuIsa::avx512, CpuIsa::avx512_vnni, CpuIsa::amx}) {
     if (isa > best) break;
 #if defined(__x86_64__)
     // The only rung that a higher one does not include: AVX-512 machines may lack the 256-bit encoding.
@@ -97,6 +97,33 @@ std::vector<CpuIsa> runnable_rungs() {
     rungs.push_back(isa);
   }
   return rungs;
+}
+
+namespace {
+
+bool is_runnable(CpuIsa isa) {
+  const std::vector<CpuIsa> rungs = runnable_rungs();
+  return std::find(rungs.begin(), rungs.end(), isa) != rungs.end();
+}
+
+}  // namespace
+
+std::vector<CpuIsa> tested_rungs() {
+  std::vector<CpuIsa> rungs = runnable_rungs();
+  if (!is_runnable(CpuIsa::avx512_vnni)) return rungs;
+  for (const CpuIsa isa : {CpuIsa::avx2_vnni, CpuIsa::amx}) {
+    if (!is_runnable(isa)) rungs.push_back(isa);
+  }
+  return rungs;
+}
+
+CpuKernels make_tested_kernels(CpuIsa isa) {
+  if (is_runnable(isa)) return make_cpu_kernels(isa);
+  CpuKernels kernels = make_cpu_kernels(isa == CpuIsa::amx ? CpuIsa::avx512_vnni : CpuIsa::avx2);
+#if defined(__x86_64__)
+  isa == CpuIsa::amx ? add_emulated_amx(kernels) : add_emulated_avx2_vnni(kernels);
+#endif
+  return kernels;
 }
 
 GuardedArray<float> random_floats(Random& random, size_t count, float scale) {

@@ -19,6 +19,14 @@ using Random = std::mt19937_64;
 // Every rung that this CPU runs, reference first.
 std::vector<CpuIsa> runnable_rungs();
 
+// Those and the ones whose instructions this CPU lacks but can stand in for: what a test of results climbs.
+std::vector<CpuIsa> tested_rungs();
+CpuKernels make_tested_kernels(CpuIsa isa);
+
+// Kernels of rungs over stand-ins of their instructions.
+void add_emulated_avx2_vnni(CpuKernels& kernels);
+void add_emulated_amx(CpuKernels& kernels);
+
 struct NamedFormat {
   const char* name;
   PackedFormat format;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernel_check runs the kernel tests (GoogleTest's flags apply); kernel_check --bench [SUBSTRING] times the same
 // kernels instead: ns a call, bytes read a second, and multiply-adds a second, for every rung this CPU runs.
+// kernel_check --bench-memory [SUBSTRING] times the integer GEMM of the highest rung where the weights come from memory
+// and every core takes part, beside plain reading of the same bytes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,7 +13,11 @@
 #include <functional>
 #include <string>
 
+#include "core/buffer.h"
+#include "core/cpu_info.h"
+#include "core/thread_team.h"
 #include "kernels/kernel_cases.h"
+#include "kernels/peak_kernels.h"
 
 namespace qwin {
 
@@ -47,34 +53,109 @@ class Bench {
   std::string filter_;
 };
 
+struct GemmCall {
+  GemmCall(Random& random, const NamedFormat& named, int tokens, int spans, size_t rows)
+      : input(make_input(random, tokens, spans, RowPattern::all_plus)),
+        sums(input, named.format),
+        out(static_cast<size_t>(tokens) * rows) {
+    args = {.weights = nullptr,
+            .tile_bytes = tile_bytes_of(named.format, spans),
+            .num_spans = spans,
+            .num_tokens = tokens,
+            .x = input.rows(),
+            .zero_sums = sums.zero_sums.data(),
+            .min_sums = sums.min_sums.data(),
+            .bias = nullptr,
+            .residual = nullptr,
+            .out = out.data(),
+            .out_stride = rows,
+            .num_rows = static_cast<int>(rows),
+            .scratch = nullptr};
+  }
+
+  QuantizedInput input;
+  GroupSums sums;
+  GuardedArray<float> out;
+  GemmArgs args;
+};
+
 // 512 rows of 1536 columns: the codes stay in the L2 cache, as a tile's do while tokens pass.
 void bench_gemm(Bench& bench, const CpuKernels& kernels, const NamedFormat& named) {
   constexpr int kRows = 512, kSpans = 12;
   Random random(1);
   const GuardedArray<uint8_t> tiles = make_tiles(random, named.format, kRows, kSpans, WeightPattern::random);
   for (const int tokens : {1, 2, 4, 8, 16, 32, 64, 256}) {
-    const QuantizedInput input = make_input(random, tokens, kSpans, RowPattern::all_plus);
-    const GroupSums sums(input, named.format);
-    GuardedArray<float> out(static_cast<size_t>(tokens) * kRows),
-        scratch(gemm_scratch_floats(static_cast<size_t>(tokens)));
-    const GemmArgs args{.weights = reinterpret_cast<const std::byte*>(tiles.data()),
-                        .tile_bytes = tile_bytes_of(named.format, kSpans),
-                        .num_spans = kSpans,
-                        .num_tokens = tokens,
-                        .x = input.rows(),
-                        .zero_sums = sums.zero_sums.data(),
-                        .min_sums = sums.min_sums.data(),
-                        .bias = nullptr,
-                        .residual = nullptr,
-                        .out = out.data(),
-                        .out_stride = kRows,
-                        .num_rows = kRows,
-                        .scratch = scratch.data()};
+    GemmCall call(random, named, tokens, kSpans, kRows);
+    GuardedArray<float> scratch(gemm_scratch_floats(static_cast<size_t>(tokens)));
+    call.args.weights = reinterpret_cast<const std::byte*>(tiles.data());
+    call.args.scratch = scratch.data();
     const GemmTilesFn kernel = kernels.gemm_tiles[static_cast<int>(named.format)];
     bench.time("gemm_tiles " + std::string(named.name) + " T=" + std::to_string(tokens), kernels.name,
                static_cast<double>(tiles.size()), 1.0 * tokens * kRows * kSpans * kSpan,
-               [&] { kernel(args, 0, kRows / kTileRows); });
+               [&] { kernel(call.args, 0, kRows / kTileRows); });
   }
+}
+
+// 300 MiB of weights, 1536 columns, as the linear layers read them.
+void bench_from_memory(const NamedFormat& named, ThreadTeam& team, const Buffer& memory, const CpuKernels& kernels) {
+  constexpr int kSpans = 12;
+  constexpr size_t kGrain = 64;
+  Random random(5);
+  const size_t tile_bytes = tile_bytes_of(named.format, kSpans), num_tiles = memory.size() / tile_bytes;
+  const GuardedArray<uint8_t> tile = make_tiles(random, named.format, kTileRows, kSpans, WeightPattern::random);
+  team.for_each(num_tiles, kGrain, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) std::memcpy(memory.data() + i * tile_bytes, tile.data(), tile_bytes);
+  });
+  std::printf("%-8s", named.name);
+  for (const int tokens : {1, 2, 4, 8, 16, 32}) {
+    GemmCall call(random, named, tokens, kSpans, num_tiles * kTileRows);
+    call.args.weights = memory.data();
+    const size_t scratch_floats = gemm_scratch_floats(static_cast<size_t>(tokens));
+    GuardedArray<float> scratch(scratch_floats * static_cast<size_t>(team.size()));
+    double best = 1e9;
+    for (int round = 0; round < 5; ++round) {
+      best = std::min(best, seconds_of(
+                                [&] {
+                                  team.for_each(num_tiles, kGrain, [&](size_t begin, size_t end, int member) {
+                                    GemmArgs args = call.args;
+                                    args.scratch = scratch.data() + static_cast<size_t>(member) * scratch_floats;
+                                    kernels.gemm_tiles[static_cast<int>(named.format)](args, begin, end);
+                                  });
+                                },
+                                1));
+    }
+    const double bytes = static_cast<double>(num_tiles * tile_bytes);
+    std::printf("  %6.1f %6.0f", bytes / best * 1e-9,
+                static_cast<double>(num_tiles) * kTileRows * kSpans * kSpan * tokens / best * 1e-9);
+    std::fflush(stdout);
+  }
+  std::printf("\n");
+}
+
+double plain_reading(ThreadTeam& team, const Buffer& memory) {
+  const PeakKernels peaks = make_peak_kernels(detect_cpu_isa());
+  std::vector<uint64_t> sinks(static_cast<size_t>(team.size()) * 8);
+  double best = 1e9;
+  for (int round = 0; round < 5 * kNumReadSweeps; ++round) {
+    const auto sweep = [&](size_t begin, size_t end, int member) {
+      sinks[static_cast<size_t>(member) * 8] ^=
+          peaks.read[round % kNumReadSweeps](memory.data() + begin * kHugePageSize, (end - begin) * kHugePageSize);
+    };
+    best = std::min(best, seconds_of([&] { team.for_each(memory.size() / kHugePageSize, 8, sweep); }, 1));
+  }
+  return static_cast<double>(memory.size()) / best * 1e-9;
+}
+
+void run_memory_bench(const std::string& filter) {
+  const CpuTopology topology = cpu_topology();
+  ThreadTeam team(static_cast<int>(topology.cores.size()), topology.cores);
+  const Buffer memory(300 * (size_t{1} << 20));
+  const CpuKernels kernels = make_cpu_kernels(detect_cpu_isa());
+  std::printf("%s, %d threads; GB/s and GMAC/s for 1, 2, 4, 8, 16 and 32 tokens\n", kernels.name, team.size());
+  for (const NamedFormat& named : kPackedFormats) {
+    if (std::string(named.name).find(filter) != std::string::npos) bench_from_memory(named, team, memory, kernels);
+  }
+  std::printf("plain reading %.1f GB/s\n", plain_reading(team, memory));
 }
 
 void bench_rows(Bench& bench, const CpuKernels& kernels) {
@@ -179,6 +260,10 @@ void run_bench(const std::string& filter) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--bench") == 0) {
     qwin::run_bench(argc > 2 ? argv[2] : "");
+    return 0;
+  }
+  if (argc > 1 && std::strcmp(argv[1], "--bench-memory") == 0) {
+    qwin::run_memory_bench(argc > 2 ? argv[2] : "");
     return 0;
   }
   testing::InitGoogleTest(&argc, argv);

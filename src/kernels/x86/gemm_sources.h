@@ -104,9 +104,10 @@ struct PackedSpan {
   }
 
   Int quad(int group32, int q) const { return quad_codes<kFormat>(codes, group32, q); }
-  Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }  // flat
-  Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }      // flat
-  Int sub_scale(int g) const {                                                     // nested
+  const uint8_t* quad_bytes(int quad) const { return codes + quad * kVectorBytes; }  // u8
+  Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }    // flat
+  Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }        // flat
+  Int sub_scale(int g) const {                                                       // nested
     if constexpr (kLayout.scale != ScaleKind::span_sub5) return Isa::widen_s8(scales + g * kTileRows);
     return Isa::shift_right32(Isa::shift_left32(Isa::load(super), 27 - 5 * g), 27);
   }
@@ -207,6 +208,7 @@ struct PanelSpan {
   }
 
   Int quad(int group32, int q) const { return Isa::load(codes[group32 * 8 + q]); }
+  const uint8_t* quad_bytes(int quad) const { return codes[quad]; }
   Float scale(int g) const { return Isa::load_float(group_scales[g]); }
   Float min(int g) const { return Isa::load_float(group_mins[g]); }
   Int sub_scale(int g) const { return Isa::load(sub_scales[g]); }

@@ -28,7 +28,7 @@ struct SpanKernel {
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
   static constexpr int kGroups = kLayout.groups_per_span();
   static constexpr int kQuads = kLayout.group() / 4;
-  static constexpr int kParts = kGroups / 4;  // groups in 32 columns
+  static constexpr int kParts = kGroups < 4 ? 1 : kGroups / 4;  // groups in 32 columns
 
   const GemmArgs& args;
   int token;  // the first of T
@@ -38,12 +38,24 @@ struct SpanKernel {
   // Adds span `span` and its outlier to acc[T].
   template <typename Source>
   inline void add(const Source& source, int span, Float (&acc)[T]) const {
+    add_sums(
+        source, span,
+        [&](int g, Int(&sums)[T]) __attribute__((always_inline)) {
+          clear_sums(span, g, sums);
+          add_group(source, span, g / kParts, g % kParts, sums);
+        },
+        acc);
+  }
+
+  // The same where group_sums(g, sums) says what the codes of group g come to, less its zeros.
+  template <typename Source, typename GroupSums>
+  inline void add_sums(const Source& source, int span, const GroupSums& group_sums, Float (&acc)[T]) const {
     if constexpr (kLayout.scale == ScaleKind::span) {
-      add_whole(source, span, acc);
+      add_whole(source, span, group_sums, acc);
     } else if constexpr (kLayout.nested()) {
-      add_nested(source, span, acc);
+      add_nested(source, span, group_sums, acc);
     } else {
-      add_flat(source, span, acc);
+      add_flat(source, span, group_sums, acc);
     }
     const Outlier* outliers = args.x.outliers + at(span);
     for (int t = 0; t < T; ++t) acc[t] = add_outlier(source, outliers + t, acc[t]);
@@ -66,12 +78,13 @@ struct SpanKernel {
     }
   }
 
- private:
+  // What a group starts from: its zeros times the codes of the activations.
   inline void clear_sums(int span, int g, Int (&sums)[T]) const {
     const int32_t* zeros = args.zero_sums + at(span) * kGroups + g;
     for (int t = 0; t < T; ++t) sums[t] = kLayout.zero != 0 ? Isa::broadcast(zeros + t * kGroups) : Isa::zero();
   }
 
+ private:
   // The columns of a group: 32, or the lower or upper 16 of them.
   template <typename Source>
   inline void add_group(const Source& source, int span, int group32, int part, Int (&sums)[T]) const {
@@ -85,60 +98,54 @@ struct SpanKernel {
   }
 
   // One scale for all columns: no more than a single sum.
-  template <typename Source>
-  inline void add_whole(const Source& source, int span, Float (&acc)[T]) const {
+  template <typename Source, typename GroupSums>
+  inline void add_whole(const Source& source, int span, const GroupSums& group_sums, Float (&acc)[T]) const {
     Int sums[T];
-    clear_sums(span, 0, sums);
-    add_group(source, span, 0, 0, sums);
+    group_sums(0, sums);
     const Float scale = source.super_scale();
     for (int t = 0; t < T; ++t)
       acc[t] = Isa::fma(Isa::mul_float(Isa::to_float(sums[t]), scale),
                         Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
   }
 
-  template <typename Source>
-  inline void add_flat(const Source& source, int span, Float (&acc)[T]) const {
+  template <typename Source, typename GroupSums>
+  inline void add_flat(const Source& source, int span, const GroupSums& group_sums, Float (&acc)[T]) const {
     Float total[T];
     for (int t = 0; t < T; ++t) total[t] = Isa::zero_float();
 #pragma GCC unroll 1
     for (int g = 0; g < 4; ++g) {
       Int sums[T];
-      clear_sums(span, g, sums);
-      add_group(source, span, g, 0, sums);
+      group_sums(g, sums);
       const Float scale = source.scale(g);
       for (int t = 0; t < T; ++t) total[t] = Isa::fma(Isa::to_float(sums[t]), scale, total[t]);
       if constexpr (kLayout.has_min()) {
         const Float min = source.min(g);
-        const int32_t* group_sums = args.zero_sums + at(span) * 4 + g;
+        const int32_t* code_sums = args.zero_sums + at(span) * 4 + g;
         for (int t = 0; t < T; ++t)
-          total[t] = Isa::fnma(Isa::to_float(Isa::broadcast(group_sums + t * 4)), min, total[t]);
+          total[t] = Isa::fnma(Isa::to_float(Isa::broadcast(code_sums + t * 4)), min, total[t]);
       }
     }
     for (int t = 0; t < T; ++t) acc[t] = Isa::fma(total[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
   }
 
   // Group sums that fit 16 bits, two a lane: those of group 2i below, of group 2i + 1 above.
-  template <typename Source>
-  inline void pair_sums(const Source& source, int span, int pair, Int (&sums)[T]) const {
-    constexpr int kStep = kParts == 2 ? 0 : 1;  // the upper group lies in the same 32 columns, or in the next
-    const int group32 = pair * (1 + kStep);
+  template <typename GroupSums>
+  inline void pair_sums(const GroupSums& group_sums, int pair, Int (&sums)[T]) const {
     Int high[T];
-    clear_sums(span, 2 * pair, sums);
-    clear_sums(span, 2 * pair + 1, high);
-    add_group(source, span, group32, 0, sums);
-    add_group(source, span, group32 + kStep, 1 - kStep, high);
+    group_sums(2 * pair, sums);
+    group_sums(2 * pair + 1, high);
     for (int t = 0; t < T; ++t) sums[t] = Isa::join_words(sums[t], high[t]);
   }
 
-  template <typename Source>
-  inline void add_nested(const Source& source, int span, Float (&acc)[T]) const {
+  template <typename Source, typename GroupSums>
+  inline void add_nested(const Source& source, int span, const GroupSums& group_sums, Float (&acc)[T]) const {
     Int total[T];
     for (int t = 0; t < T; ++t) total[t] = Isa::zero();
     if constexpr (sums_fit_16_bits<kFormat>()) {
 #pragma GCC unroll 1
       for (int pair = 0; pair < kGroups / 2; ++pair) {
         Int sums[T];
-        pair_sums(source, span, pair, sums);
+        pair_sums(group_sums, pair, sums);
         const Int scales = source.sub_scale_pair(pair);
         for (int t = 0; t < T; ++t) total[t] = Isa::dot_16(total[t], scales, sums[t]);
       }
@@ -146,8 +153,7 @@ struct SpanKernel {
 #pragma GCC unroll 1
       for (int g = 0; g < kGroups; ++g) {
         Int sums[T];
-        clear_sums(span, g, sums);
-        add_group(source, span, g / kParts, g % kParts, sums);
+        group_sums(g, sums);
         const Int scale = source.sub_scale(g);
         for (int t = 0; t < T; ++t) total[t] = Isa::add(total[t], Isa::mul(sums[t], scale));
       }

@@ -5,6 +5,9 @@
 #pragma once
 
 #include "kernels/x86/gemm_span.h"
+#ifdef QWIN_ISA_TILE_UNIT
+#include "kernels/x86/gemm_tile_unit.h"
+#endif
 
 namespace qwin {
 namespace {
@@ -83,11 +86,36 @@ __attribute__((noinline)) void panel_tokens(const GemmArgs& args, const SpanOfMa
   for (int t = 0; t < T; ++t) Isa::store_float(sums + t * Isa::kRows, acc[t]);
 }
 
-// Calls body<T>(token) for groups of T <= kMaxTokens tokens that cover [0, count) as evenly as can be.
+#ifdef QWIN_ISA_TILE_UNIT
+// The same for as many tokens as fill the tile unit, 16 a time; says how many.
+template <PackedFormat kFormat>
+__attribute__((noinline)) int panel_tokens_by_unit(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
+                                                   int count, float* sums) {
+  const UnitUse<kFormat> use;
+  int token = 0;
+  for (; args.num_tokens - token >= kUnitTokens; token += kUnitTokens, sums += kUnitTokens * Isa::kRows) {
+    for (int i = 0; i < count; ++i) add_span_by_unit<kFormat>(args, panel[i], first + i, token, sums);
+    for (int t = 0; t < kUnitTokens; ++t) {
+      Float acc[1] = {Isa::load_float(sums + t * Isa::kRows)};
+      SpanKernel<kFormat, 1>{args, token + t}.add_extras([&](int i) -> const SpanOfMany<kFormat>& { return panel[i]; },
+                                                         first, count, acc);
+      Isa::store_float(sums + t * Isa::kRows, acc[0]);
+    }
+  }
+  return token;
+}
+#else
+template <PackedFormat kFormat>
+inline int panel_tokens_by_unit(const GemmArgs&, const SpanOfMany<kFormat>*, int, int, float*) {
+  return 0;
+}
+#endif
+
+// Calls body<T>(token) for groups of T <= kMaxTokens tokens that cover [begin, end) as evenly as can be.
 template <typename Body>
-inline void for_token_groups(int count, const Body& body) {
-  const int groups = (count + Isa::kMaxTokens - 1) / Isa::kMaxTokens;
-  for (int i = 0, token = 0; i < groups; ++i) {
+inline void for_token_groups(int begin, int end, const Body& body) {
+  const int count = end - begin, groups = (count + Isa::kMaxTokens - 1) / Isa::kMaxTokens;
+  for (int i = 0, token = begin; i < groups; ++i) {
     const int size = count / groups + (i < count % groups);
     switch (size) {
       case 1: body.template operator()<1>(token); break;
@@ -125,7 +153,8 @@ void panel_tiles(const GemmArgs& args, size_t tile_begin, int num_tiles) {
         panel[i].unpack(PackedSpan<kFormat>(block + i / kPerBlock * layout.block_bytes(), i % kPerBlock, half));
       prefetch(block + args.tile_bytes, size_t(kBlockSpans / kPerBlock) * layout.block_bytes());
       float* sums = args.scratch + size_t(item) * size_t(args.num_tokens) * Isa::kRows;
-      for_token_groups(args.num_tokens, [&]<int T>(int token) {
+      const int begin = panel_tokens_by_unit<kFormat>(args, panel, first, count, sums);
+      for_token_groups(begin, args.num_tokens, [&]<int T>(int token) {
         panel_tokens<kFormat, T>(args, panel, first, count, token, sums + token * Isa::kRows);
       });
     }
@@ -150,7 +179,7 @@ void gemm_tiles(const GemmArgs& args, size_t tile_begin, size_t tile_end) {
       panel_tiles<kFormat>(args, tile, tile_end - tile < kPanelTiles ? int(tile_end - tile) : kPanelTiles);
     return;
   }
-  for_token_groups(args.num_tokens, [&]<int T>(int token) {
+  for_token_groups(0, args.num_tokens, [&]<int T>(int token) {
     for (size_t tile = tile_begin; tile < tile_end; ++tile) tile_tokens<kFormat, T>(args, tile, token);
   });
 }

@@ -14,6 +14,7 @@ void add_avx512_elementwise(CpuKernels& kernels);
 void add_avx512_attention(CpuKernels& kernels);
 void add_avx512_vnni_gemm(CpuKernels& kernels);
 void add_avx512_vnni_attention(CpuKernels& kernels);
+void add_amx_gemm(CpuKernels& kernels);
 
 void add_avx2_kernels(CpuKernels& kernels) {
   kernels.name = "avx2";
@@ -39,6 +40,11 @@ void add_avx512_vnni_kernels(CpuKernels& kernels) {
   kernels.name = "avx512_vnni";
   add_avx512_vnni_gemm(kernels);
   add_avx512_vnni_attention(kernels);
+}
+
+void add_amx_kernels(CpuKernels& kernels) {
+  kernels.name = "amx";
+  add_amx_gemm(kernels);
 }
 
 }  // namespace qwin

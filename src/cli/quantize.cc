@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwin quantize`: a model's weights in 4 or 8 bits, as one file.
 #include <cstdio>
+#include <memory>
 
 #include "cli/cli.h"
 #include "cli/progress_bar.h"
@@ -17,7 +18,7 @@ namespace {
 struct QuantizeArguments {
   std::string source, destination, profile, head, calibration_file;
   int bits = 0, num_threads = 0;
-  size_t group_size = 0;  // 0: the profile's
+  size_t group_size = 32;
   bool json = false;
 };
 
@@ -35,7 +36,7 @@ QuantizeProfile profile_of(const QuantizeArguments& arguments) {
   const std::string by_bits = arguments.bits == 8 ? "q8" : "q4";
   QuantizeProfile profile = quantize_profile(arguments.profile.empty() ? by_bits : arguments.profile);
   if (!arguments.head.empty()) profile.head = own_type(arguments.head);
-  if (arguments.group_size == 0) return profile;
+  if (arguments.group_size == profile.group_size) return profile;
   if (profile.attention == DType::q8 && profile.ffn == DType::q8 && profile.head == DType::q8) {
     throw Error(ErrorCode::invalid_argument, "--group is for weights of 4 and 6 bits; those of 8 share scales by 128");
   }
@@ -81,15 +82,14 @@ void print_table(const QuantizeArguments& arguments, const QuantizeReport& repor
               bytes_text(report.file_bytes).c_str(), report.bits_per_weight, 100 * report.fp16_share);
 }
 
-Importance calibrate(const QuantizeArguments& arguments, const ModelFiles& source, int num_threads) {
-  if (arguments.calibration_file.empty()) return {};
-  ProgressBar bar("calibrating");
-  const InterruptGuard guard;
-  return measure_importance(source, read_text(arguments.calibration_file), num_threads,
-                            [&](int64_t done, int64_t total) {
-                              throw_if_interrupted();
-                              bar.update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
-                            });
+std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const ModelFiles& source, ThreadTeam& team) {
+  if (arguments.calibration_file.empty()) return nullptr;
+  const auto bar = std::make_shared<ProgressBar>("calibrating");
+  return std::make_unique<Calibration>(source, read_text(arguments.calibration_file), team,
+                                       [bar](int64_t done, int64_t total) {
+                                         throw_if_interrupted();
+                                         bar->update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+                                       });
 }
 
 void quantize(const QuantizeArguments& arguments) {
@@ -97,14 +97,14 @@ void quantize(const QuantizeArguments& arguments) {
   const ModelFiles source = open_model_files(resolve_model(arguments.source));
   const int num_threads = arguments.num_threads > 0 ? arguments.num_threads : default_num_threads();
   ThreadTeam team(num_threads, allowed_cores());
-  const Importance importance = calibrate(arguments, source, num_threads);
-  ProgressBar bar("quantizing");
   const InterruptGuard guard;
-  const QuantizeReport report =
-      quantize_model(source, profile, importance, arguments.destination, team, [&](uint64_t done, uint64_t total) {
-        throw_if_interrupted();
-        bar.update(done, total);
-      });
+  const std::unique_ptr<Calibration> calibration = calibrate(arguments, source, team);
+  ProgressBar bar("quantizing");
+  const QuantizeReport report = quantize_model(source, profile, calibration.get(), arguments.destination, team,
+                                               [&](uint64_t done, uint64_t total) {
+                                                 throw_if_interrupted();
+                                                 bar.update(done, total);
+                                               });
   bar.clear();
   arguments.json ? print_json(arguments, report) : print_table(arguments, report);
 }
@@ -121,9 +121,9 @@ void register_quantize(CLI::App& app) {
   add_option(*command, "--bits", arguments->bits, "4 or 8: short for --profile q4 or q8")->check(CLI::IsMember({4, 8}));
   add_option(*command, "--head", arguments->head, "the head and the embedding: q4, q6 or q8 instead of the profile's");
   add_option(*command, "--calibrate", arguments->calibration_file,
-             "a text the model reads first: errors count as much as what the weights are multiplied by is large");
+             "a text the model reads first: what rounding a column loses is made good in the columns after it");
   add_option(*command, "--group", arguments->group_size,
-             "columns of 4 and 6 bits that share a sub-scale: 32 (the default), 64 or 128, which save no bytes")
+             "columns of 4 and 6 bits that share a sub-scale: 32, 64 or 128, which save no bytes")
       ->check(CLI::IsMember({32, 64, 128}));
   add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
   add_switch(*command, "--json", arguments->json, "print the result as JSON");

@@ -2,13 +2,11 @@
 #include "compress/calibrate.h"
 
 #include <algorithm>
-#include <array>
-#include <span>
+#include <cmath>
 
 #include "core/cpu_info.h"
 #include "model/checkpoint_names.h"
 #include "qwin/error.h"
-#include "runner/runner.h"
 #include "tokenizer/tokenizer.h"
 
 namespace qwin {
@@ -22,75 +20,98 @@ constexpr std::array<std::array<const char*, 3>, 4> kReaders = {{
     {"mlp.down_proj.weight"},
 }};
 
-// Sums over tokens, one a layer and input.
-class Moments {
- public:
-  explicit Moments(size_t num_layers) : sums_(num_layers) {}
-
-  void add(size_t layer, LayerInput which, const Matrix& x) {
-    std::vector<double>& sums = sums_[layer][static_cast<size_t>(which)];
-    sums.resize(x.columns);
-    for (size_t t = 0; t < x.rows; ++t) {
-      const float* row = x.row(t);
-      double square = 0;
-      for (size_t i = 0; i < x.columns; ++i) square += static_cast<double>(row[i]) * row[i];
-      if (square == 0) continue;
-      const double share = static_cast<double>(x.columns) / square;
-      for (size_t i = 0; i < x.columns; ++i) sums[i] += share * row[i] * row[i];
-    }
-  }
-
-  std::vector<float> mean(size_t layer, size_t which, size_t num_tokens) const {
-    std::vector<float> result;
-    for (const double sum : sums_[layer][which])
-      result.push_back(static_cast<float>(sum / static_cast<double>(num_tokens)));
-    return result;
-  }
-
- private:
-  std::vector<std::array<std::vector<double>, kReaders.size()>> sums_;
-};
+// Every token counts alike, so that one with massive activations, as Qwen2.5's first ones, has no more to say than any
+// other: what its values are multiplied by for a mean square of 1.
+float token_factor(const float* x, size_t columns) {
+  double square = 0;
+  for (size_t i = 0; i < columns; ++i) square += static_cast<double>(x[i]) * x[i];
+  return square == 0 ? 0 : static_cast<float>(std::sqrt(static_cast<double>(columns) / square));
+}
 
 }  // namespace
 
-Importance measure_importance(const ModelFiles& files, std::string_view text, int num_threads,
-                              const std::function<void(int64_t done, int64_t total)>& on_tokens) {
-  const ModelConfig config = read_model_config(files);
-  check_tensors(config, files);
-  const std::vector<int32_t> ids = Tokenizer::load(files)->encode(text, true);
-  const size_t piece = std::min<size_t>(kMaxBatchTokens, static_cast<size_t>(config.max_positions));
-  const size_t num_tokens = ids.size() / piece * piece;
-  if (num_tokens == 0) {
-    throw Error(ErrorCode::invalid_argument, "the calibration text has " + std::to_string(ids.size()) +
-                                                 " tokens; at least " + std::to_string(piece) + " are needed");
+Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadTeam& team, Progress on_tokens)
+    : config_(read_model_config(files)),
+      team_(team),
+      on_tokens_(std::move(on_tokens)),
+      kernels_(make_cpu_kernels(CpuIsa::float32)) {
+  check_tensors(config_, files);
+  token_ids_ = Tokenizer::load(files)->encode(text, true);
+  piece_ = std::min<size_t>(kMaxBatchTokens, static_cast<size_t>(config_.max_positions));
+  if (token_ids_.size() < piece_) {
+    throw Error(ErrorCode::invalid_argument, "the calibration text has " + std::to_string(token_ids_.size()) +
+                                                 " tokens; at least " + std::to_string(piece_) + " are needed");
   }
-  Runner runner(config, files,
-                {.isa = CpuIsa::float32, .num_threads = num_threads, .cores = allowed_cores(), .kv_type = KvType::f32},
-                {});
-  std::vector<int32_t> pages((piece + kPageSize - 1) / kPageSize);
-  for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
-  runner.allocate_pages(static_cast<int32_t>(pages.size()));
-  Moments moments(config.num_layers);
-  runner.observe([&](size_t layer, LayerInput which, const Matrix& x) { moments.add(layer, which, x); });
-  for (size_t first = 0; first < num_tokens; first += piece) {
-    Batch batch;
-    batch.token_ids.assign(ids.begin() + static_cast<ptrdiff_t>(first),
-                           ids.begin() + static_cast<ptrdiff_t>(first + piece));
-    batch.ranges.assign(1, {.pages = pages.data(), .num_tokens = piece});
-    runner.run(batch);
-    if (on_tokens) on_tokens(static_cast<int64_t>(first + piece), static_cast<int64_t>(num_tokens));
-  }
-  Importance importance;
-  for (size_t layer = 0; layer < config.num_layers; ++layer) {
-    for (size_t which = 0; which < kReaders.size(); ++which) {
-      for (const char* reader : kReaders[which]) {
-        if (reader == nullptr) continue;
-        const std::string name = "model.layers." + std::to_string(layer) + "." + reader;
-        importance[stored_tensor_name(files, name)] = moments.mean(layer, which, num_tokens);
+  token_ids_.resize(token_ids_.size() / piece_ * piece_);
+  for (size_t layer = 0; layer < config_.num_layers; ++layer) {
+    for (size_t input = 0; input < kReaders.size(); ++input) {
+      for (const char* reader : kReaders[input]) {
+        if (reader == nullptr || columns(input) % kTile != 0) continue;
+        readers_[stored_tensor_name(files, "model.layers." + std::to_string(layer) + "." + reader)] = {layer, input};
       }
     }
   }
-  return importance;
+  const RunnerOptions options{
+      .isa = CpuIsa::float32, .num_threads = team.size(), .cores = allowed_cores(), .kv_type = KvType::f32};
+  runner_ = std::make_unique<Runner>(config_, files, options, LoadProgress{});
+  pages_.resize((piece_ + kPageSize - 1) / kPageSize);
+  for (size_t i = 0; i < pages_.size(); ++i) pages_[i] = static_cast<int32_t>(i);
+  runner_->allocate_pages(static_cast<int32_t>(pages_.size()));
+  runner_->observe(
+      [this](size_t layer, LayerInput which, const Matrix& x) { add(layer, static_cast<size_t>(which), x); });
+}
+
+size_t Calibration::columns(size_t input) const {
+  switch (static_cast<LayerInput>(input)) {
+    case LayerInput::o: return size_t{config_.num_heads} * config_.head_dim;
+    case LayerInput::down: return config_.intermediate_size;
+    default: return config_.hidden_size;
+  }
+}
+
+const ErrorFeedback* Calibration::feedback(const std::string& tensor) {
+  const auto found = readers_.find(tensor);
+  if (found == readers_.end()) return nullptr;
+  const auto [layer, input] = found->second;
+  if (layer < first_layer_ || layer >= first_layer_ + layers_.size()) read_from(layer);
+  ErrorFeedback& feedback = *layers_[layer - first_layer_][input];
+  if (!feedback.factorized()) feedback.factorize(kernels_, team_);
+  return &feedback;
+}
+
+void Calibration::read_from(size_t layer) {
+  layers_.clear();
+  first_layer_ = layer;
+  size_t bytes = 0;
+  for (size_t input = 0; input < kNumInputs; ++input) bytes += ErrorFeedback::memory_bytes(columns(input));
+  const size_t room = memory_info().available_bytes / 2 / std::max<size_t>(bytes, 1);
+  if (room == 0) {
+    throw Error(ErrorCode::does_not_fit, "calibration needs " + std::to_string(bytes) +
+                                             " bytes a layer, and half of what is free must hold one");
+  }
+  layers_.resize(std::min<size_t>(room, config_.num_layers - layer));
+  for (Layer& one : layers_) {
+    for (size_t input = 0; input < kNumInputs; ++input) one[input] = std::make_unique<ErrorFeedback>(columns(input));
+  }
+  for (size_t first = 0; first < token_ids_.size(); first += piece_) {
+    Batch batch;
+    const auto begin = token_ids_.begin() + static_cast<ptrdiff_t>(first);
+    batch.token_ids.assign(begin, begin + static_cast<ptrdiff_t>(piece_));
+    batch.ranges.assign(1, {.pages = pages_.data(), .num_tokens = piece_});
+    runner_->run(batch);
+    if (on_tokens_) on_tokens_(static_cast<int64_t>(first + piece_), static_cast<int64_t>(token_ids_.size()));
+  }
+}
+
+void Calibration::add(size_t layer, size_t input, const Matrix& x) {
+  if (layer < first_layer_ || layer >= first_layer_ + layers_.size() || x.columns % kTile != 0) return;
+  if (columns_.size() < x.columns * x.rows * sizeof(float)) columns_ = Buffer(x.columns * x.rows * sizeof(float));
+  float* out = columns_.as<float>();
+  for (size_t t = 0; t < x.rows; ++t) {
+    const float factor = token_factor(x.row(t), x.columns);
+    for (size_t i = 0; i < x.columns; ++i) out[i * x.rows + t] = factor * x.row(t)[i];
+  }
+  layers_[layer - first_layer_][input]->add(kernels_, team_, out, x.rows);
 }
 
 }  // namespace qwin

@@ -1,26 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model's matrices are multiplied by: errors of a weight count as much as the activations it meets are large.
+// What a model's matrices are multiplied by while it reads a text: how errors of one column are made good in others.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "compress/error_feedback.h"
 #include "io/model_files.h"
+#include "runner/runner.h"
 
 namespace qwin {
 
-// By the tensor's name in the files: for each column the mean over tokens of x^2, each token's mean over columns taken
-// as 1. So a token with massive activations, as Qwen2.5's first ones, has no more to say than any other.
-using Importance = std::map<std::string, std::vector<float>>;
+// Not thread-safe. Keeps the sums of as many layers as half of the memory that is free holds, and reads the text again
+// for the next ones.
+class Calibration {
+ public:
+  // Called with tokens read and in all, once more for every reading.
+  using Progress = std::function<void(int64_t done, int64_t total)>;
 
-// Reads the text in pieces of 256 tokens, or as many as the model takes, in float32. Only matrices of layers are
-// measured. Throws Error: invalid_argument for a text of less than a piece, does_not_fit, and what the model is refused
-// for.
-Importance measure_importance(const ModelFiles& files, std::string_view text, int num_threads,
-                              const std::function<void(int64_t done, int64_t total)>& on_tokens);
+  // Loads the model, in float32; `files` must outlive this. Throws Error: invalid_argument for a text of less than 256
+  // tokens (or as many as the model takes), does_not_fit, and what the model is refused for.
+  Calibration(const ModelFiles& files, std::string_view text, ThreadTeam& team, Progress on_tokens);
+
+  // Of the matrix of that name in the files; nullptr for one that is in no layer or has rows of no multiple of 128
+  // columns. Valid until the next call. Quickest when layers are asked for in order.
+  const ErrorFeedback* feedback(const std::string& tensor);
+
+ private:
+  static constexpr size_t kNumInputs = 4;  // of LayerInput
+  using Layer = std::array<std::unique_ptr<ErrorFeedback>, kNumInputs>;
+  struct Reader {
+    size_t layer, input;
+  };
+
+  size_t columns(size_t input) const;
+  void read_from(size_t layer);
+  void add(size_t layer, size_t input, const Matrix& x);
+
+  const ModelConfig config_;
+  ThreadTeam& team_;
+  const Progress on_tokens_;
+  const CpuKernels kernels_;
+  std::map<std::string, Reader> readers_;
+  std::vector<int32_t> token_ids_;  // whole pieces
+  size_t piece_ = 0;
+  std::vector<int32_t> pages_;
+  std::unique_ptr<Runner> runner_;
+  size_t first_layer_ = 0;
+  std::vector<Layer> layers_;  // from first_layer_ on
+  Buffer columns_;             // of one input: [columns, num_tokens]
+};
 
 }  // namespace qwin

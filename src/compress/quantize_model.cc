@@ -4,19 +4,19 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <exception>
 #include <mutex>
 
+#include "compress/quantize_rows.h"
 #include "io/gguf_file_writer.h"
 #include "model/config.h"
-#include "quant/dequantize.h"
-#include "quant/quantize_spans.h"
 #include "qwin/error.h"
 
 namespace qwin {
 namespace {
 
-constexpr size_t kRowGrain = 8;             // rows a thread takes at a time
+constexpr size_t kRowGrain = 32;            // rows a thread takes at a time
 constexpr uint64_t kStripBytes = 4u << 20;  // of the source, between two reports of progress
 
 bool is_head(std::string_view name) {
@@ -28,44 +28,41 @@ bool is_ffn(std::string_view name) {
   return name.find(".ffn_") != std::string_view::npos || name.find(".mlp.") != std::string_view::npos;
 }
 
-// Squares that add up over rows.
-struct Squares {
-  double error = 0, weights = 0;
-};
-
-Squares quantize_row(const TensorInfo& tensor, size_t row, DType type, size_t group_size, const float* importance,
-                     std::vector<float>& floats, std::byte* out) {
-  const size_t columns = tensor.shape[1];
-  const DTypeInfo& from = dtype_info(tensor.dtype);
-  floats.resize(2 * columns);
-  float *weights = floats.data(), *back = weights + columns;
-  dequantize(tensor.dtype, tensor.data.data() + row * (columns / from.block_elements * from.block_bytes), columns,
-             weights);
-  quantize_spans(type, weights, columns, importance, group_size, out);
-  dequantize(type, out, columns, back);
-  Squares squares;
-  for (size_t i = 0; i < columns; ++i) {
-    const double left = static_cast<double>(weights[i]) - back[i];
-    const double counts = importance == nullptr ? 1 : importance[i];
-    squares.error += counts * left * left;
-    squares.weights += counts * weights[i] * weights[i];
+// -1 for one that is in no layer.
+int layer_of(std::string_view name) {
+  for (const std::string_view prefix : {"model.layers.", "blk."}) {
+    int layer = 0;
+    if (name.starts_with(prefix) &&
+        std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer).ec == std::errc())
+      return layer;
   }
-  return squares;
+  return -1;
 }
 
 class Quantizer {
  public:
-  Quantizer(const ModelFiles& source, const QuantizeProfile& profile, const Importance& importance,
-            const std::string& path, ThreadTeam& team, const QuantizeProgress& progress)
-      : source_(source), profile_(profile), importance_(importance), team_(team), progress_(progress), writer_(path) {
-    for (const TensorInfo& tensor : source.tensors.tensors()) total_ += tensor.data.size();
+  Quantizer(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration, const std::string& path,
+            ThreadTeam& team, const QuantizeProgress& progress)
+      : source_(source),
+        profile_(profile),
+        calibration_(calibration),
+        team_(team),
+        progress_(progress),
+        kernels_(make_cpu_kernels(CpuIsa::float32)),
+        writer_(path) {
+    for (const TensorInfo& tensor : source.tensors.tensors()) {
+      tensors_.push_back(&tensor);
+      total_ += tensor.data.size();
+    }
+    // Layers in order: what calibration knows of one need not be kept.
+    std::ranges::stable_sort(tensors_, {}, [](const TensorInfo* tensor) { return layer_of(tensor->name); });
   }
 
   QuantizeReport run() {
     announce();
-    for (const TensorInfo& tensor : source_.tensors.tensors()) {
-      report_.tensors.push_back(convert(tensor));
-      done_ += tensor.data.size();
+    for (const TensorInfo* tensor : tensors_) {
+      report_.tensors.push_back(convert(*tensor));
+      done_ += tensor->data.size();
       report_progress(0);
     }
     writer_.finish();
@@ -87,8 +84,8 @@ class Quantizer {
         if (is_kept(key)) writer_.add(key, value);
       }
     }
-    for (const TensorInfo& tensor : source_.tensors.tensors())
-      writer_.add_tensor(tensor.name, quantized_type(tensor, profile_), tensor.shape);
+    for (const TensorInfo* tensor : tensors_)
+      writer_.add_tensor(tensor->name, quantized_type(*tensor, profile_), tensor->shape);
   }
 
   // What tells of the source's types, alignment and parts is not true of the result.
@@ -127,11 +124,12 @@ class Quantizer {
   Squares quantize(const TensorInfo& tensor, DType type) {
     const size_t rows = tensor.shape[0];
     const size_t strip = std::max<size_t>(1, kStripBytes / (tensor.data.size() / rows));
+    const ErrorFeedback* feedback = calibration_ == nullptr ? nullptr : calibration_->feedback(tensor.name);
     std::vector<Squares> squares(rows);
     Squares total;
     for (size_t first = 0; first < rows; first += strip) {
       const size_t last = std::min(first + strip, rows);
-      quantize_rows(tensor, type, first, last, squares);
+      quantize_strip(tensor, type, feedback, first, last, squares.data());
       for (size_t row = first; row < last; ++row)
         total.error += squares[row].error, total.weights += squares[row].weights;
       report_progress(tensor.data.size() / rows * last);
@@ -139,18 +137,20 @@ class Quantizer {
     return total;
   }
 
-  void quantize_rows(const TensorInfo& tensor, DType type, size_t first, size_t last, std::vector<Squares>& squares) {
-    const size_t row_bytes = result_.size() / tensor.shape[0];
-    const auto known = importance_.find(tensor.name);
-    const float* importance = known == importance_.end() ? nullptr : known->second.data();
+  void quantize_strip(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback, size_t first, size_t last,
+                      Squares* squares) {
     std::mutex mutex;
     std::exception_ptr failure;
     team_.for_each(last - first, kRowGrain, [&](size_t begin, size_t end, int) {
       try {
-        std::vector<float> floats;
-        for (size_t row = first + begin; row < first + end; ++row)
-          squares[row] = quantize_row(tensor, row, type, profile_.group_size, importance, floats,
-                                      result_.data() + row * row_bytes);
+        if (feedback == nullptr) {
+          quantize_rows(tensor, type, profile_.group_size, first + begin, first + end, result_.data(), squares);
+          return;
+        }
+        for (size_t at = first + begin; at < first + end; at += kRowGrain) {
+          quantize_rows(tensor, type, profile_.group_size, at, std::min(at + kRowGrain, first + end), *feedback,
+                        kernels_, result_.data(), squares);
+        }
       } catch (...) {
         const std::lock_guard lock(mutex);
         failure = std::current_exception();
@@ -166,9 +166,11 @@ class Quantizer {
 
   const ModelFiles& source_;
   const QuantizeProfile& profile_;
-  const Importance& importance_;
+  Calibration* calibration_;
   ThreadTeam& team_;
   const QuantizeProgress& progress_;
+  const CpuKernels kernels_;
+  std::vector<const TensorInfo*> tensors_;
   GgufFileWriter writer_;
   QuantizeReport report_;
   std::vector<std::byte> result_;
@@ -202,11 +204,11 @@ DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
   return is_ffn(tensor.name) ? profile.ffn : profile.attention;
 }
 
-QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, const Importance& importance,
+QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration,
                               const std::string& path, ThreadTeam& team, const QuantizeProgress& progress) {
   check_tensors(read_model_config(source), source);
   check_destination(source, path);
-  return Quantizer(source, profile, importance, path, team, progress).run();
+  return Quantizer(source, profile, calibration, path, team, progress).run();
 }
 
 }  // namespace qwin

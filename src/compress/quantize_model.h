@@ -32,7 +32,7 @@ struct TensorReport {
   std::string name;
   DType from = DType::f32, to = DType::f32;
   uint64_t elements = 0, bytes = 0;
-  double relative_error = 0;  // sum importance (w - result)^2 / sum importance w^2
+  double relative_error = 0;  // of squares: what the products with calibration's inputs lose; without, the weights
 };
 
 struct QuantizeReport {
@@ -45,10 +45,11 @@ struct QuantizeReport {
 // Called with the bytes of the source read so far and in all; may throw to stop.
 using QuantizeProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Errors of a
-// tensor's columns count as `importance` says, where it knows the tensor. Throws Error:
-// invalid_argument when `path` is one of the source's files, non_finite, io, and what the configuration is refused for.
-QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, const Importance& importance,
+// Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Where
+// `calibration` (or nullptr) knows a tensor, what rounding a column loses is fed forward. Throws Error:
+// invalid_argument when `path` is one of the source's files, non_finite, io, and what calibration and the configuration
+// are refused for.
+QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration,
                               const std::string& path, ThreadTeam& team, const QuantizeProgress& progress);
 
 }  // namespace qwin

@@ -58,11 +58,17 @@ void GgufFileWriter::add(std::string_view key, const GgufValue& value) {
 }
 
 void GgufFileWriter::add_uint(std::string_view key, uint32_t value) {
-  add(key, GgufValue{.type = GgufType::u32, .u = value, .elements = {}, .strings = {}});
+  GgufValue number;
+  number.type = GgufType::u32;
+  number.u = value;
+  add(key, number);
 }
 
 void GgufFileWriter::add_string(std::string_view key, std::string_view text) {
-  add(key, GgufValue{.type = GgufType::string, .s = text, .elements = {}, .strings = {}});
+  GgufValue value;
+  value.type = GgufType::string;
+  value.s = text;
+  add(key, value);
 }
 
 void GgufFileWriter::add_tensor(std::string_view name, DType dtype, const std::vector<uint64_t>& shape) {

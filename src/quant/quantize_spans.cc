@@ -167,18 +167,52 @@ SpanScales search_span(const float* w, const float* importance, size_t group_siz
   return best;
 }
 
+uint32_t head_of(const SpanScales& scales) {
+  uint32_t head = scales.bits << 20;
+  for (size_t g = 0; g < scales.subs.size(); ++g) head |= (static_cast<uint32_t>(scales.subs[g]) & 31) << (5 * g);
+  return head;
+}
+
 template <typename Codes>
 uint32_t quantize_span(const float* w, const float* importance, size_t group_size, uint8_t* quants) {
   const SpanScales scales = search_span<Codes>(w, importance, group_size);
-  uint32_t head = scales.bits << 20;
   for (size_t g = 0; g < scales.subs.size(); ++g) {
-    head |= (static_cast<uint32_t>(scales.subs[g]) & 31) << (5 * g);
     const float scale = scale_of_bits(scales.bits) * static_cast<float>(scales.subs[g]);
     const float inverse = scale == 0 ? 0 : 1 / scale;
     for (size_t i = g * kGroup; i < (g + 1) * kGroup; ++i)
       quants[i] = static_cast<uint8_t>(Codes::quant(w[i] * inverse));
   }
-  return head;
+  return head_of(scales);
+}
+
+// Column i of the span becomes `value`: what is lost goes to the columns after it. Returns what it costs.
+double settle(const OrderedSpan& span, size_t i, float value) {
+  const float left = span.target[i] - value;
+  const float lost = span.lost[i] = span.w[i] - value;
+  const float* feedback = span.feedback + i * kSpanElements;
+  for (size_t j = i + 1; j < kSpanElements; ++j) span.target[j] += lost * feedback[j];
+  return static_cast<double>(span.importance[i]) * left * left;
+}
+
+// The common scale is chosen before the first column is rounded, sub-scales when their group's turn comes.
+template <typename Codes>
+uint32_t quantize_span_in_order(const OrderedSpan& span, size_t group_size, uint8_t* quants, double& cost) {
+  SpanScales scales = search_span<Codes>(span.target, span.importance, group_size);
+  const float common = scale_of_bits(scales.bits);
+  for (size_t begin = 0; begin < kSpanElements; begin += group_size) {
+    std::array<int, 4> sub = {};
+    if (common > 0) {
+      const std::array<Columns, 4> group = {{{span.target + begin, span.importance + begin, group_size}}};
+      choose_subs<Codes>(group, 1, {search_scale<Codes>(group[0])}, common, sub);
+    }
+    for (size_t g = begin / kGroup; g < (begin + group_size) / kGroup; ++g) scales.subs[g] = sub[0];
+    const float scale = common * static_cast<float>(sub[0]), inverse = scale == 0 ? 0 : 1 / scale;
+    for (size_t i = begin; i < begin + group_size; ++i) {
+      quants[i] = static_cast<uint8_t>(Codes::quant(span.target[i] * inverse));
+      cost += settle(span, i, scale * Codes::value(quants[i]));
+    }
+  }
+  return head_of(scales);
 }
 
 void pack_nibbles(const uint8_t* quants, uint8_t (&out)[64]) {
@@ -188,32 +222,51 @@ void pack_nibbles(const uint8_t* quants, uint8_t (&out)[64]) {
   }
 }
 
+BlockQ4 pack_q4(uint32_t head, const uint8_t* quants) {
+  BlockQ4 block{.head = head, .qs = {}};
+  pack_nibbles(quants, block.qs);
+  return block;
+}
+
+BlockQ6 pack_q6(uint32_t head, const uint8_t* quants) {
+  BlockQ6 block{.head = head, .ql = {}, .qh = {}};
+  pack_nibbles(quants, block.ql);
+  for (size_t i = 0; i < 32; ++i) {
+    int upper = 0;
+    for (size_t g = 0; g < 4; ++g) upper |= quants[32 * g + i] >> 4 << (2 * g);
+    block.qh[i] = static_cast<uint8_t>(upper);
+  }
+  return block;
+}
+
 void quantize_block(const float* w, const float* importance, size_t group_size, BlockQ4* block) {
   uint8_t quants[kSpanElements];
-  block->head = quantize_span<TableCodes>(w, importance, group_size, quants);
-  pack_nibbles(quants, block->qs);
+  const uint32_t head = quantize_span<TableCodes>(w, importance, group_size, quants);
+  *block = pack_q4(head, quants);
 }
 
 void quantize_block(const float* w, const float* importance, size_t group_size, BlockQ6* block) {
   uint8_t quants[kSpanElements];
-  block->head = quantize_span<LinearCodes>(w, importance, group_size, quants);
-  pack_nibbles(quants, block->ql);
-  for (size_t i = 0; i < 32; ++i) {
-    int upper = 0;
-    for (size_t g = 0; g < 4; ++g) upper |= quants[32 * g + i] >> 4 << (2 * g);
-    block->qh[i] = static_cast<uint8_t>(upper);
-  }
+  const uint32_t head = quantize_span<LinearCodes>(w, importance, group_size, quants);
+  *block = pack_q6(head, quants);
 }
 
 // 8 bits lose so little that the largest value may choose the scale.
-void quantize_block(const float* w, const float*, size_t, BlockQ8* block) {
+float scale_q8(const float* w, BlockQ8* block) {
   float largest = 0;
   for (int i = 0; i < kSpanElements; ++i) largest = std::max(largest, std::fabs(w[i]));
   block->d = float_to_half(largest / 127);
-  const float scale = half_to_float(block->d);
+  return half_to_float(block->d);
+}
+
+int8_t quant_q8(float w, float scale) {
   const float inverse = scale == 0 ? 0 : 1 / scale;
-  for (int i = 0; i < kSpanElements; ++i)
-    block->qs[i] = static_cast<int8_t>(std::clamp(std::round(w[i] * inverse), -127.0f, 127.0f));
+  return static_cast<int8_t>(std::clamp(std::round(w * inverse), -127.0f, 127.0f));
+}
+
+void quantize_block(const float* w, const float*, size_t, BlockQ8* block) {
+  const float scale = scale_q8(w, block);
+  for (int i = 0; i < kSpanElements; ++i) block->qs[i] = quant_q8(w[i], scale);
 }
 
 void check_span(const float* w, const char* type) {
@@ -222,6 +275,41 @@ void check_span(const float* w, const char* type) {
       throw Error(ErrorCode::non_finite, std::string("a weight is not finite or too large for ") + type);
     }
   }
+}
+
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ4* block) {
+  uint8_t quants[kSpanElements];
+  double cost = 0;
+  const uint32_t head = quantize_span_in_order<TableCodes>(span, group_size, quants, cost);
+  *block = pack_q4(head, quants);
+  return cost;
+}
+
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ6* block) {
+  uint8_t quants[kSpanElements];
+  double cost = 0;
+  const uint32_t head = quantize_span_in_order<LinearCodes>(span, group_size, quants, cost);
+  *block = pack_q6(head, quants);
+  return cost;
+}
+
+double quantize_block_in_order(const OrderedSpan& span, size_t, BlockQ8* block) {
+  const float scale = scale_q8(span.target, block);
+  double cost = 0;
+  for (size_t i = 0; i < kSpanElements; ++i) {
+    block->qs[i] = quant_q8(span.target[i], scale);
+    cost += settle(span, i, scale * static_cast<float>(block->qs[i]));
+  }
+  return cost;
+}
+
+template <typename Block>
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, std::byte* dst, const char* type) {
+  check_span(span.target, type);
+  Block block;
+  const double cost = quantize_block_in_order(span, group_size, &block);
+  std::memcpy(dst, &block, sizeof(block));
+  return cost;
 }
 
 template <typename Block>
@@ -256,6 +344,15 @@ void quantize_spans(DType type, const float* src, size_t n, const float* importa
     case DType::q6: return quantize_blocks<BlockQ6>(src, n, importance, group_size, dst, "Q6");
     case DType::q8: return quantize_blocks<BlockQ8>(src, n, importance, group_size, dst, "Q8");
     default: throw Error(ErrorCode::bad_type, name + " is no type of span blocks");
+  }
+}
+
+double quantize_span_in_order(DType type, const OrderedSpan& span, size_t group_size, std::byte* dst) {
+  switch (type) {
+    case DType::q4: return quantize_block_in_order<BlockQ4>(span, group_size, dst, "Q4");
+    case DType::q6: return quantize_block_in_order<BlockQ6>(span, group_size, dst, "Q6");
+    case DType::q8: return quantize_block_in_order<BlockQ8>(span, group_size, dst, "Q8");
+    default: throw Error(ErrorCode::bad_type, std::string(dtype_info(type).name) + " is no type of span blocks");
   }
 }
 

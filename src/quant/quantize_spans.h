@@ -15,4 +15,17 @@ namespace qwin {
 // non_finite when a weight is not finite or beyond what the scale can say.
 void quantize_spans(DType type, const float* src, size_t n, const float* importance, size_t group_size, std::byte* dst);
 
+// A span whose columns are rounded from first to last.
+struct OrderedSpan {
+  const float* w;           // [128]
+  float* target;            // [128] what to come near to: the weights, moved by what earlier spans lost; moved on here
+  const float* importance;  // [128]
+  const float* feedback;    // [128, 128] row k: what column k's loss moves the targets of the columns after it by
+  float* lost;              // [128] set to w - result
+};
+
+// One block. Sub-scales are searched when their group is reached. Returns sum of importance * (target - result)^2, each
+// target as it was when its column was rounded. On the same terms as quantize_spans().
+double quantize_span_in_order(DType type, const OrderedSpan& span, size_t group_size, std::byte* dst);
+
 }  // namespace qwin

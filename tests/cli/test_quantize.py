@@ -182,14 +182,37 @@ def test_stopping_leaves_nothing(tmp_path, how):
     assert (out / "model.gguf").read_text() == "what was there"
 
 
-def test_calibration_lets_errors_count_where_activations_are_large(model, tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_text("The answer is in the file: the weights make the answer, and the keys are in the pages. " * 40)
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("The answer is in the file: the weights make the answer, and the keys are in the pages. " * 40)
+    return path
+
+
+def test_calibration_makes_good_in_later_columns_what_earlier_ones_lose(model, tmp_path, text):
     plain, calibrated = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
-    qwin("quantize", model, plain)
+    before = json.loads(qwin("quantize", model, plain, "--json"))
     report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--json"))
-    assert plain.stat().st_size == calibrated.stat().st_size and plain.read_bytes() != calibrated.read_bytes()
-    assert all(t["relative_error"] < 0.01 for t in report["tensors"])
-    assert divergence(logits(model), logits(calibrated)) < 0.05
+    assert plain.stat().st_size == calibrated.stat().st_size
+    error = {t["name"]: t["relative_error"] for t in before["tensors"]}
+    for tensor in report["tensors"]:
+        if tensor["type"] == "Q4":  # few kinds of input: most of what is lost can be made good
+            assert tensor["relative_error"] < error[tensor["name"]] / 2, tensor
+    ids = json.loads(qwin("tokenize", model, "--json", text=text.read_text()))["token_ids"][:100]
+    line = json.dumps({"token_ids": ids, "top": VOCAB})
+    said = [[json.loads(qwin("logits", m, text=line))] for m in (model, plain, calibrated)]
+    assert divergence(said[0], said[2]) < divergence(said[0], said[1]) / 2
+
+
+@pytest.mark.parametrize("profile", ["q4", "q4-ffn8", "q8"])
+def test_calibrated_files_do_not_depend_on_threads(model, tmp_path, text, profile):
+    one, three = tmp_path / "one.gguf", tmp_path / "three.gguf"
+    qwin("quantize", model, one, "--profile", profile, "--calibrate", text, "--threads", 1)
+    qwin("quantize", model, three, "--profile", profile, "--calibrate", text, "--threads", 3)
+    assert one.read_bytes() == three.read_bytes()
+
+
+def test_a_calibration_text_must_be_long_enough(model, tmp_path, text):
     text.write_text("too short")
     assert "invalid_argument" in qwin("quantize", model, tmp_path / "out.gguf", "--calibrate", text, code=2)
+    assert not (tmp_path / "out.gguf").exists()

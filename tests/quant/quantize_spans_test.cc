@@ -80,6 +80,43 @@ TEST(QuantizeSpansTest, SmallerGroupsLoseLess) {
   EXPECT_LT(of_64, of_128);
 }
 
+// What a loss costs once later columns have made good what they can: the sum over columns j of
+// importance_j * (lost_j + sum k < j of lost_k * feedback_kj)^2.
+double cost_of(const std::vector<float>& lost, const std::vector<float>& importance,
+               const std::vector<float>& feedback) {
+  double cost = 0;
+  for (size_t j = 0; j < 128; ++j) {
+    double term = lost[j];
+    for (size_t k = 0; k < j; ++k) term += static_cast<double>(lost[k]) * feedback[k * 128 + j];
+    cost += importance[j] * term * term;
+  }
+  return cost;
+}
+
+TEST(QuantizeSpansTest, ColumnsInOrderMakeGoodWhatEarlierOnesLose) {
+  const std::vector<float> w = normal_weights(128);
+  std::vector<float> feedback = normal_weights(128 * 128, 0.2f), importance(128);
+  for (size_t i = 0; i < 128; ++i) importance[i] = 1.0f + static_cast<float>(i % 5);
+  for (const DType type : kSpanTypes) {
+    std::vector<float> target = w, lost(128), plain(128), result(128);
+    std::vector<std::byte> block(dtype_info(type).block_bytes);
+    const OrderedSpan span{.w = w.data(),
+                           .target = target.data(),
+                           .importance = importance.data(),
+                           .feedback = feedback.data(),
+                           .lost = lost.data()};
+    const double cost = quantize_span_in_order(type, span, 32, block.data());
+    dequantize(type, block.data(), 128, result.data());
+    const std::vector<float> out = there_and_back(type, w, importance.data());
+    for (size_t i = 0; i < 128; ++i) {
+      ASSERT_EQ(lost[i], w[i] - result[i]) << dtype_info(type).name << " " << i;
+      plain[i] = w[i] - out[i];
+    }
+    EXPECT_NEAR(cost, cost_of(lost, importance, feedback), 1e-3 * cost) << dtype_info(type).name;
+    EXPECT_LT(cost, 0.5 * cost_of(plain, importance, feedback)) << dtype_info(type).name;
+  }
+}
+
 TEST(QuantizeSpansTest, ZerosStayZero) {
   std::vector<float> w(256, 0.0f);
   w[200] = 0.5f;

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a stored matrix to qwin's own types: each for itself, or what is lost fed forward.
+#pragma once
+
+#include "compress/error_feedback.h"
+#include "io/model_files.h"
+
+namespace qwin {
+
+// Squares that add up over rows: of what a row's product with the inputs loses, and of the product. Without
+// calibration inputs are independent and alike: squares of the weights.
+struct Squares {
+  double error = 0, weights = 0;
+};
+
+// Rows [first, last) of `tensor` to `type`, into `out`, where row 0 would begin, and `squares`, likewise. The result
+// does not depend on which rows are done together. Throws Error(non_finite).
+void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last, std::byte* out,
+                   Squares* squares);
+void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
+                   const ErrorFeedback& feedback, const CpuKernels& kernels, std::byte* out, Squares* squares);
+
+}  // namespace qwin

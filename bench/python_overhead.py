@@ -68,6 +68,11 @@ def import_milliseconds():
     return statistics.median(times)
 
 
+def share(values, others):
+    """Rounds are compared one by one: the machine's speed changes from minute to minute."""
+    return f"×{statistics.median(value / other for value, other in zip(values, others, strict=True)):.3f} of generate"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -88,7 +93,7 @@ def main():
         for name, way in ways.items():
             rates[name].append(way())
     for name, values in rates.items():
-        print(f"{name}: {statistics.median(values):.1f} tokens/s ({min(values):.1f} … {max(values):.1f})")
+        print(f"{name}: {statistics.median(values):.1f} tokens/s ({min(values):.1f} … {max(values):.1f}), {share(values, rates['generate'])}")
     print(f"a counting thread keeps {counting_share(engine, options.tokens):.0%} of its speed beside generate()")
 
 

@@ -17,7 +17,7 @@ import qwin
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 TINY = ROOT / "tests/testdata/tiny/qwen2_tied"
-SCRIPTS = ["chat", "batch", "customer_service", "document"]
+SCRIPTS = ["chat", "batch", "customer_service", "document", "quantize"]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ struct EngineOptions {
   int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything
   OverflowPolicy overflow_policy = OverflowPolicy::error;
   KvCacheType kv_type = KvCacheType::f16;
-  int quantize_bits = 0;         // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored
+  int quantize_bits = 0;  // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored
+  bool float32 = false;   // compute in float32 with the weights as they are stored: slow, what others are judged by
   uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
 
   int max_batch_size = 16;           // sequences that run at once

@@ -2,11 +2,14 @@
 // `qwin eval`: quality of a model against a text or against reference logits.
 #include <algorithm>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "cli/engine_options.h"
 #include "cli/progress_bar.h"
 #include "cli/text_file.h"
+#include "eval/compare.h"
 #include "eval/divergence.h"
 #include "eval/perplexity.h"
 #include "io/json.h"
@@ -16,7 +19,7 @@ namespace {
 
 struct EvalOptions {
   ModelOptions model;
-  std::string perplexity_file, golden_file;
+  std::string perplexity_file, golden_file, reference;
   int64_t piece = 2048;
   bool skip_long_text = false;
 };
@@ -31,32 +34,67 @@ void print_divergence(const char* label, const Divergence& d) {
               label, static_cast<long long>(d.positions), d.mean_kl, d.kl_p999, 100 * d.top1, d.first_kl, d.nmse);
 }
 
-void run_eval(const EvalOptions& options) {
+EvalProgress token_progress(const char* label) {
+  return [bar = std::make_shared<ProgressBar>(label)](int64_t done, int64_t total) {
+    bar->update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+  };
+}
+
+int64_t piece_of(const EvalOptions& options, const Engine& engine) {
+  const bool endless = engine.info().attention.forgets();
+  const int64_t piece = endless ? options.piece : std::min(options.piece, engine.info().context_length);
+  if (piece < 2) throw Error(ErrorCode::invalid_argument, "--ctx must be at least 2 for perplexity");
+  return piece;
+}
+
+void check_arguments(const EvalOptions& options) {
   if (options.perplexity_file.empty() && options.golden_file.empty()) {
     throw Error(ErrorCode::invalid_argument, "nothing to measure; use --perplexity FILE or --kld GOLDEN.npz");
   }
+  if (!options.reference.empty() && options.perplexity_file.empty()) {
+    throw Error(ErrorCode::invalid_argument, "--reference needs a text to compare on: --perplexity FILE");
+  }
+}
+
+// The reference model is gone before the other one is loaded.
+std::optional<Reference> reference_of(const EvalOptions& options, const std::string& text) {
+  if (options.reference.empty()) return std::nullopt;
+  ModelOptions model = options.model;
+  model.model = options.reference;
+  model.quantize_bits = 0;
+  model.kv_type = "f32";
+  const auto engine = load_engine(model, {.float32 = true, .max_batch_size = 1}, {});
+  return measure_reference(*engine, text, piece_of(options, *engine), token_progress("reference"));
+}
+
+void run_eval(const EvalOptions& options) {
+  check_arguments(options);
   const std::string text = options.perplexity_file.empty() ? "" : read_text(options.perplexity_file);
+  const std::optional<Reference> reference = reference_of(options, text);
   const auto engine = load_engine(options.model);
-  ProgressBar bar("tokens");
-  const EvalProgress progress = [&](int64_t done, int64_t total) {
-    bar.update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
-  };
   Json result = Json::object();
-  if (!options.perplexity_file.empty()) {
-    const std::vector<int32_t> ids = engine->tokenize(text, false);
-    const bool endless = engine->info().attention.forgets();
-    const int64_t piece = endless ? options.piece : std::min(options.piece, engine->info().context_length);
-    if (piece < 2) throw Error(ErrorCode::invalid_argument, "--ctx must be at least 2 for perplexity");
-    const Perplexity p = measure_perplexity(*engine, ids, piece, progress);
-    bar.clear();
+  const auto report = [&](const Perplexity& p) {
     result["perplexity"] = p.perplexity;
     result["tokens"] = p.tokens;
     if (!options.model.json)
       std::printf("perplexity %.4f over %lld tokens\n", p.perplexity, static_cast<long long>(p.tokens));
+  };
+  if (reference) {
+    const Comparison c = compare(*engine, text, *reference, token_progress("tokens"));
+    report(c.perplexity);
+    result["reference_perplexity"] = reference->perplexity.perplexity;
+    result.update(divergence_json(c.divergence));
+    if (!options.model.json) {
+      std::printf("the reference's perplexity %.4f\n", reference->perplexity.perplexity);
+      print_divergence("text", c.divergence);
+    }
+  } else if (!options.perplexity_file.empty()) {
+    const std::vector<int32_t> ids = engine->tokenize(text, false);
+    report(measure_perplexity(*engine, ids, piece_of(options, *engine), token_progress("tokens")));
   }
   if (!options.golden_file.empty()) {
-    const GoldenDivergence d = measure_divergence(*engine, options.golden_file, !options.skip_long_text, progress);
-    bar.clear();
+    const GoldenDivergence d =
+        measure_divergence(*engine, options.golden_file, !options.skip_long_text, token_progress("tokens"));
     result.update(divergence_json(d.texts));
     if (d.long_text.positions > 0) result["long_text"] = divergence_json(d.long_text);
     if (!options.model.json) {
@@ -74,6 +112,8 @@ void register_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure perplexity, or KL divergence from reference logits");
   add_model_options(*command, options->model);
   add_option(*command, "--perplexity", options->perplexity_file, "a text file to predict");
+  add_option(*command, "--reference", options->reference,
+             "a model, read in float32: how far MODEL is from it on the text of --perplexity");
   add_option(*command, "--piece", options->piece, "tokens of the text that are read at a time, at most the context")
       ->check(CLI::Range(2, 1 << 20));
   add_option(*command, "--kld", options->golden_file, "a golden file (.npz) of reference logits");

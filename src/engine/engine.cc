@@ -111,7 +111,7 @@ const char* kv_type_name(KvCacheType type) {
 }
 
 RunnerOptions runner_options_for(const EngineOptions& options) {
-  const CpuIsa isa = choose_cpu_isa();
+  const CpuIsa isa = options.float32 ? CpuIsa::float32 : choose_cpu_isa();
   const int bits = options.quantize_bits;
   if (bits != 0 && bits != 4 && bits != 8) {
     throw Error(ErrorCode::invalid_argument, "weights are quantized to 4 or 8 bits, not " + std::to_string(bits));

@@ -6,18 +6,10 @@
 #include <functional>
 #include <string>
 
+#include "eval/divergence_sums.h"
 #include "qwin/engine.h"
 
 namespace qwin {
-
-struct Divergence {
-  int64_t positions = 0;
-  double mean_kl = 0;   // nats
-  double kl_p999 = 0;   // 99.9 % of the positions lie at or below
-  double top1 = 0;      // share of positions with the same most probable token, 0 … 1
-  double first_kl = 0;  // mean over the first position of each text, where massive activations are
-  double nmse = 0;      // of the stored logits: sum (q - p)^2 / sum p^2
-};
 
 struct GoldenDivergence {
   Divergence texts;

@@ -18,7 +18,7 @@ double negative_log_probability(std::span<const float> logits, int32_t token_id)
 }  // namespace
 
 Perplexity measure_perplexity(Engine& engine, std::span<const int32_t> token_ids, int64_t piece,
-                              const EvalProgress& progress) {
+                              const EvalProgress& progress, const OnLogits& on_logits) {
   if (token_ids.size() < 2)
     throw Error(ErrorCode::invalid_argument, "a text of at least 2 tokens is needed for perplexity");
   Perplexity result;
@@ -32,6 +32,7 @@ Perplexity measure_perplexity(Engine& engine, std::span<const int32_t> token_ids
         sum += negative_log_probability(logits, part[static_cast<size_t>(position) + 1]);
         ++result.tokens;
       }
+      if (on_logits) on_logits(position, logits);
       if (progress) progress(begin + position + 1, total);
     });
   }

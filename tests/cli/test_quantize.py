@@ -216,3 +216,17 @@ def test_a_calibration_text_must_be_long_enough(model, tmp_path, text):
     text.write_text("too short")
     assert "invalid_argument" in qwin("quantize", model, tmp_path / "out.gguf", "--calibrate", text, code=2)
     assert not (tmp_path / "out.gguf").exists()
+
+
+def test_eval_compares_with_a_reference_model(model, tmp_path, text):
+    out = tmp_path / "out.gguf"
+    qwin("quantize", model, out)
+    same, quantized = (
+        json.loads(qwin("eval", m, "--perplexity", text, "--reference", model, "--json")) for m in (model, out)
+    )
+    assert same["mean_kl"] < 1e-3 < quantized["mean_kl"] < 0.1 and quantized["mean_kl"] < quantized["kl_p999"]
+    assert same["reference_perplexity"] == quantized["reference_perplexity"] > 1
+    alone = json.loads(qwin("eval", out, "--perplexity", text, "--json"))
+    assert alone["perplexity"] == quantized["perplexity"] and alone["tokens"] == quantized["tokens"]
+    assert same["top1"] > quantized["top1"] > 0.3
+    assert "--perplexity FILE" in qwin("eval", out, "--reference", model, code=2)

@@ -5,6 +5,7 @@ Best from full precision: a file that is in 4 bits already gains little by other
 
 # %%
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -18,7 +19,8 @@ TEXT = "def mean(values):\n    return sum(values) / len(values)\n\nThe capital o
 
 
 def quantize(profile, path):
-    subprocess.run([qwin.binary_path(), "quantize", SOURCE, path, "--profile", profile], check=True)
+    command = shutil.which("qwin") or qwin.binary_path()
+    subprocess.run([command, "quantize", SOURCE, path, "--profile", profile], check=True)
 
 
 def log_probabilities(engine):

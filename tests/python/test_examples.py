@@ -33,7 +33,9 @@ def model(tmp_path_factory):
 @pytest.fixture
 def environment(model):
     path = os.pathsep.join([str(Path(qwin.__file__).parents[1]), str(EXAMPLES)])
-    return {**os.environ, "PYTHONPATH": path, "QWIN_MODEL": str(model), "QWIN_LOG": "warn"}
+    binary = Path(os.environ.get("QWIN_BINARY", ROOT / "build/release/qwin"))
+    commands = os.pathsep.join([str(binary.parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": commands, "PYTHONPATH": path, "QWIN_MODEL": str(model), "QWIN_LOG": "warn"}
 
 
 def run(environment, *command):

@@ -24,21 +24,17 @@ struct alignas(64) UnitConfig {
 template <PackedFormat kFormat>
 constexpr int kUnitQuads = packed_layout(kFormat).group() == 16 ? 4 : 8;
 
-// While it lives the thread's tiles are shaped for the format.
+// Shapes the thread's tiles for the format, until _tile_release. (No destructor: exceptions would need symbols that
+// files of other instruction sets share.)
 template <PackedFormat kFormat>
-struct UnitUse {
-  UnitUse() {
-    UnitConfig config;
-    for (int tile = 4; tile < 8; ++tile) {
-      config.rows[tile] = tile < 6 ? kUnitTokens : kUnitQuads<kFormat>;
-      config.row_bytes[tile] = tile < 6 ? 4 * kUnitQuads<kFormat> : kVectorBytes;
-    }
-    _tile_loadconfig(&config);
+inline void shape_unit() {
+  UnitConfig config;
+  for (int tile = 4; tile < 8; ++tile) {
+    config.rows[tile] = tile < 6 ? kUnitTokens : kUnitQuads<kFormat>;
+    config.row_bytes[tile] = tile < 6 ? 4 * kUnitQuads<kFormat> : kVectorBytes;
   }
-  ~UnitUse() { _tile_release(); }
-  UnitUse(const UnitUse&) = delete;
-  UnitUse& operator=(const UnitUse&) = delete;
-};
+  _tile_loadconfig(&config);
+}
 
 struct UnitProducts {
   alignas(64) int32_t sums[kUnitTokens][kTileRows];

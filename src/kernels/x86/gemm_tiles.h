@@ -91,7 +91,7 @@ __attribute__((noinline)) void panel_tokens(const GemmArgs& args, const SpanOfMa
 template <PackedFormat kFormat>
 __attribute__((noinline)) int panel_tokens_by_unit(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
                                                    int count, float* sums) {
-  const UnitUse<kFormat> use;
+  shape_unit<kFormat>();
   int token = 0;
   for (; args.num_tokens - token >= kUnitTokens; token += kUnitTokens, sums += kUnitTokens * Isa::kRows) {
     for (int i = 0; i < count; ++i) add_span_by_unit<kFormat>(args, panel[i], first + i, token, sums);
@@ -102,6 +102,7 @@ __attribute__((noinline)) int panel_tokens_by_unit(const GemmArgs& args, const S
       Isa::store_float(sums + t * Isa::kRows, acc[0]);
     }
   }
+  _tile_release();
   return token;
 }
 #else

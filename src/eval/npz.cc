@@ -76,8 +76,8 @@ NpyArray parse_npy(const std::string& data, const std::string& name) {
   array.shape = parse_shape(header_value(header, "shape", name));
   if (header_value(header, "fortran_order", name).starts_with("True"))
     throw Error(ErrorCode::bad_shape, name + ": Fortran order");
-  array.bytes.resize(data.size() - end);
-  std::memcpy(array.bytes.data(), data.data() + end, array.bytes.size());
+  const auto* elements = reinterpret_cast<const std::byte*>(data.data());
+  array.bytes.assign(elements + end, elements + data.size());
   check_shape(array, name);
   return array;
 }

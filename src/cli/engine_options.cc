@@ -84,15 +84,15 @@ void check_model_options(const ModelOptions& options) {
   attention_options(options);
 }
 
-EngineOptions attention_options(const ModelOptions& options) {
-  EngineOptions to;
-  if (!options.attention_type.empty()) to.attention_type = attention_type_of(options.attention_type);
-  to.window = options.window;
-  to.num_sink_tokens = options.num_sink_tokens;
-  to.memory_top_k = options.memory_top_k;
-  to.hybrid_from = options.hybrid_from;
-  to.overflow_policy = overflow_policy_of(options.overflow_policy);
-  return to;
+EngineOptions attention_options(const ModelOptions& options, EngineOptions rest) {
+  rest.attention_type = {};
+  if (!options.attention_type.empty()) rest.attention_type = attention_type_of(options.attention_type);
+  rest.window = options.window;
+  rest.num_sink_tokens = options.num_sink_tokens;
+  rest.memory_top_k = options.memory_top_k;
+  rest.hybrid_from = options.hybrid_from;
+  rest.overflow_policy = overflow_policy_of(options.overflow_policy);
+  return rest;
 }
 
 std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
@@ -102,15 +102,9 @@ std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
 std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options,
                                     const std::function<bool()>& stop) {
   check_model_options(options);
+  engine_options = attention_options(options, std::move(engine_options));
   engine_options.num_threads = options.num_threads;
   engine_options.context_length = options.context_length;
-  const EngineOptions attention = attention_options(options);
-  engine_options.attention_type = attention.attention_type;
-  engine_options.window = attention.window;
-  engine_options.num_sink_tokens = attention.num_sink_tokens;
-  engine_options.memory_top_k = attention.memory_top_k;
-  engine_options.hybrid_from = attention.hybrid_from;
-  engine_options.overflow_policy = attention.overflow_policy;
   engine_options.kv_type = parse_kv_type(options.kv_type);
   engine_options.quantize_bits = options.quantize_bits;
   catch_lost_pages(1);

@@ -31,8 +31,8 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Throws Error(invalid_argument) for what is out of range or contradicts itself.
 void check_model_options(const ModelOptions& options);
-// What the options say about attention, and defaults for the rest.
-EngineOptions attention_options(const ModelOptions& options);
+// `rest` with what the options say about attention.
+EngineOptions attention_options(const ModelOptions& options, EngineOptions rest = {});
 
 // Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
 std::unique_ptr<Engine> load_engine(const ModelOptions& options);

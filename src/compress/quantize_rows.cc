@@ -10,11 +10,6 @@
 namespace qwin {
 namespace {
 
-size_t row_bytes(DType type, size_t columns) {
-  const DTypeInfo& info = dtype_info(type);
-  return columns / info.block_elements * info.block_bytes;
-}
-
 void read_row(const TensorInfo& tensor, size_t row, float* weights) {
   const size_t columns = tensor.shape[1];
   dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, weights);

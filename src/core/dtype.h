@@ -3,6 +3,7 @@
 // unit that can be decoded alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -37,5 +38,11 @@ struct DTypeInfo {
 };
 
 const DTypeInfo& dtype_info(DType type);
+
+// Bytes of `elements` in a row. Requires: they are whole blocks.
+inline size_t row_bytes(DType type, size_t elements) {
+  const DTypeInfo& info = dtype_info(type);
+  return elements / info.block_elements * info.block_bytes;
+}
 
 }  // namespace qwin

@@ -178,6 +178,7 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
       }
     });
     const int64_t end_position = range.first_position + static_cast<int64_t>(range.num_tokens);
+    if (end_position / kPartSize == range.first_position / kPartSize) continue;  // no part is filled
     const int64_t first_page = range.first_position / kPageSize;
     const auto num_pages = static_cast<size_t>((end_position + kPageSize - 1) / kPageSize - first_page);
     context.team.for_each(num_pages * kv.num_kv_heads, 1, [&](size_t begin, size_t end, int) {

@@ -24,21 +24,22 @@ struct OpsContext {
     return buffer.as<float>();
   }
   // Floats of one op that all members share; grows likewise.
-  float* shared_scratch(size_t floats) {
-    if (shared.size() < floats * sizeof(float)) shared = Buffer(std::bit_ceil(floats) * sizeof(float));
-    return shared.as<float>();
-  }
+  float* shared_scratch(size_t floats) { return grown<float>(shared, floats); }
   // What memory is read, likewise.
-  int32_t* shared_choices(size_t count) {
-    if (choices.size() < count * sizeof(int32_t)) choices = Buffer(std::bit_ceil(count) * sizeof(int32_t));
-    return choices.as<int32_t>();
-  }
+  int32_t* shared_choices(size_t count) { return grown<int32_t>(choices, count); }
 
   CpuIsa isa;
   CpuKernels kernels;
   ThreadTeam team;
   std::vector<Buffer> scratch;  // [num_threads]
   Buffer shared, choices;
+
+ private:
+  template <typename T>
+  static T* grown(Buffer& buffer, size_t count) {
+    if (buffer.size() < count * sizeof(T)) buffer = Buffer(std::bit_ceil(count) * sizeof(T));
+    return buffer.as<T>();
+  }
 };
 
 }  // namespace qwin

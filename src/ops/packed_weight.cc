@@ -123,10 +123,9 @@ inline void put_span_block(const CodeBlock& source, int row, uint8_t* block) {
 // One row as blocks of another type, zeros after the last column.
 void quantize_stored_row(const StoredMatrix& stored, size_t row, DType type, std::vector<float>& floats,
                          std::vector<std::byte>& blocks) {
-  const DTypeInfo& info = dtype_info(type);
-  const size_t padded = round_up(stored.columns, info.block_elements);
+  const size_t padded = round_up(stored.columns, dtype_info(type).block_elements);
   floats.assign(padded, 0.0f);
-  blocks.resize(padded / info.block_elements * info.block_bytes);
+  blocks.resize(row_bytes(type, padded));
   dequantize(stored.dtype, stored.data + row * stored.row_bytes(), stored.columns, floats.data());
   if (type == DType::q8_0) return quantize_q8_0(floats.data(), padded, blocks.data());
   quantize_spans(type, floats.data(), padded, nullptr, 32, blocks.data());

@@ -19,7 +19,7 @@ struct StoredMatrix {
   size_t rows = 0;     // output features
   size_t columns = 0;  // input features
 
-  size_t row_bytes() const { return columns / dtype_info(dtype).block_elements * dtype_info(dtype).block_bytes; }
+  size_t row_bytes() const { return qwin::row_bytes(dtype, columns); }
 };
 
 // Views memory owned elsewhere (the model's weight arena, or the mapped file).

@@ -49,19 +49,7 @@ std::string metadata_bytes(const GgufMetadata& metadata) {
 TEST_F(GgufFileWriterTest, EveryKindOfValueAndTensorComesBack) {
   testing::GgufWriter source;
   source.add_string("general.architecture", "qwen2");
-  source.add<uint8_t>("a.u8", GgufType::u8, 200);
-  source.add<int8_t>("a.i8", GgufType::i8, -100);
-  source.add<uint16_t>("a.u16", GgufType::u16, 60000);
-  source.add<int16_t>("a.i16", GgufType::i16, -30000);
-  source.add_u32("a.u32", 4000000000u);
-  source.add<int32_t>("a.i32", GgufType::i32, -2000000000);
-  source.add<uint64_t>("a.u64", GgufType::u64, UINT64_MAX);
-  source.add<int64_t>("a.i64", GgufType::i64, INT64_MIN);
-  source.add_f32("a.f32", 1.5f);
-  source.add("a.f64", GgufType::f64, 2.25);
-  source.add_bool("a.bool", true);
-  source.add_strings("a.strings", {"one", "", "three"});
-  source.add_numbers<int32_t>("a.numbers", GgufType::i32, {1, -2, 3});
+  testing::add_every_type(source);
   const std::string bytes = source.bytes();
   const GgufFile read = read_gguf(FileSpan::of_memory(bytes.data(), bytes.size()));
   {

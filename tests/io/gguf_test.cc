@@ -14,6 +14,7 @@
 namespace qwin {
 namespace {
 
+using testing::add_every_type;
 using testing::append;
 using testing::error_of;
 using testing::GgufWriter;
@@ -23,19 +24,7 @@ using testing::TemporaryFolder;
 GgufWriter make_valid() {
   GgufWriter writer;
   writer.add_string("general.architecture", "qwen2");
-  writer.add<uint8_t>("a.u8", GgufType::u8, 200);
-  writer.add<int8_t>("a.i8", GgufType::i8, -100);
-  writer.add<uint16_t>("a.u16", GgufType::u16, 60000);
-  writer.add<int16_t>("a.i16", GgufType::i16, -30000);
-  writer.add_u32("a.u32", 4000000000u);
-  writer.add<int32_t>("a.i32", GgufType::i32, -2000000000);
-  writer.add<uint64_t>("a.u64", GgufType::u64, UINT64_MAX);
-  writer.add<int64_t>("a.i64", GgufType::i64, INT64_MIN);
-  writer.add_f32("a.f32", 1.5f);
-  writer.add("a.f64", GgufType::f64, 2.25);
-  writer.add_bool("a.bool", true);
-  writer.add_strings("a.strings", {"one", "", "three"});
-  writer.add_numbers<int32_t>("a.numbers", GgufType::i32, {1, -2, 3});
+  add_every_type(writer);
   writer.add_tensor("blk.0.attn_q.weight", DType::q4_k, {3, 512});
   writer.add_tensor("blk.0.attn_q.bias", DType::f32, {3});
   writer.add_tensor("token_embd.weight", DType::bf16, {5, 7});

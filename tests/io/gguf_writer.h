@@ -129,4 +129,21 @@ class GgufWriter {
   uint64_t key_count_ = 0;
 };
 
+// Metadata of every type.
+inline void add_every_type(GgufWriter& writer) {
+  writer.add<uint8_t>("a.u8", GgufType::u8, 200);
+  writer.add<int8_t>("a.i8", GgufType::i8, -100);
+  writer.add<uint16_t>("a.u16", GgufType::u16, 60000);
+  writer.add<int16_t>("a.i16", GgufType::i16, -30000);
+  writer.add_u32("a.u32", 4000000000u);
+  writer.add<int32_t>("a.i32", GgufType::i32, -2000000000);
+  writer.add<uint64_t>("a.u64", GgufType::u64, UINT64_MAX);
+  writer.add<int64_t>("a.i64", GgufType::i64, INT64_MIN);
+  writer.add_f32("a.f32", 1.5f);
+  writer.add("a.f64", GgufType::f64, 2.25);
+  writer.add_bool("a.bool", true);
+  writer.add_strings("a.strings", {"one", "", "three"});
+  writer.add_numbers<int32_t>("a.numbers", GgufType::i32, {1, -2, 3});
+}
+
 }  // namespace qwin::testing

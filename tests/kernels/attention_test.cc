@@ -405,10 +405,7 @@ TEST(VisiblePagesTest, AWindowVisitsAsManyPagesAtEveryDepth) {
 
 INSTANTIATE_TEST_SUITE_P(Rungs, AttentionTest,
                          testing::Combine(testing::ValuesIn(tested_rungs()), testing::ValuesIn(kKvTypes)),
-                         [](const auto& info) {
-                           return std::string(cpu_isa_name(std::get<0>(info.param))) + "_" +
-                                  kv_type_name(std::get<1>(info.param));
-                         });
+                         rung_and_kv_type);
 
 }  // namespace
 

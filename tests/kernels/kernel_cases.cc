@@ -126,6 +126,10 @@ CpuKernels make_tested_kernels(CpuIsa isa) {
   return kernels;
 }
 
+std::string rung_and_kv_type(const testing::TestParamInfo<std::tuple<CpuIsa, KvType>>& info) {
+  return std::string(cpu_isa_name(std::get<0>(info.param))) + "_" + kv_type_name(std::get<1>(info.param));
+}
+
 GuardedArray<float> random_floats(Random& random, size_t count, float scale) {
   GuardedArray<float> values(count);
   std::normal_distribution<float> normal;

@@ -3,10 +3,13 @@
 // the integer GEMM.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <ostream>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels/cpu_kernels.h"
@@ -44,6 +47,9 @@ inline constexpr KvType kKvTypes[kNumKvTypes] = {KvType::f32, KvType::f16, KvTyp
 inline const char* kv_type_name(KvType type) {
   return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "q8";
 }
+
+// The name of a test of a rung and a KV type.
+std::string rung_and_kv_type(const testing::TestParamInfo<std::tuple<CpuIsa, KvType>>& info);
 
 GuardedArray<float> random_floats(Random& random, size_t count, float scale = 1.0f);
 

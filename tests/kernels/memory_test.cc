@@ -256,10 +256,7 @@ TEST_P(MemoryTest, NumbersThatAreNotFiniteChooseSomethingThatIsThere) {
 
 INSTANTIATE_TEST_SUITE_P(Rungs, MemoryTest,
                          testing::Combine(testing::ValuesIn(runnable_rungs()), testing::ValuesIn(kKvTypes)),
-                         [](const auto& info) {
-                           return std::string(cpu_isa_name(std::get<0>(info.param))) + "_" +
-                                  kv_type_name(std::get<1>(info.param));
-                         });
+                         rung_and_kv_type);
 
 }  // namespace
 

@@ -280,16 +280,9 @@ def test_the_interpreter_may_end_while_an_answer_is_written():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_is_told_to_load_its_own(engine):
+def test_a_forked_child_is_told_to_load_its_own(engine, is_refused_in_a_child):
     engine.generate(PROMPT, 2)
-    child = os.fork()
-    if child == 0:
-        try:
-            engine.generate(PROMPT, 2)
-        except qwin.Error as error:
-            os._exit(0 if "fork" in str(error) else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert is_refused_in_a_child(engine, PROMPT)
     assert greedy(engine).finish_reason == "length"
 
 

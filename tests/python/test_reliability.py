@@ -4,7 +4,6 @@
 import asyncio
 import copy
 import gc
-import os
 import pickle
 import resource
 import signal
@@ -189,29 +188,23 @@ def test_the_interpreter_may_end_in_the_middle_of_anything(leave):
     assert code == 0 and "leaked" not in err and "Fatal" not in err, err
 
 
-def test_a_fork_in_the_middle_of_an_answer_harms_neither_side(engine):
+def test_a_fork_in_the_middle_of_an_answer_harms_neither_side(engine, is_refused_in_a_child):
     stream = engine.stream_generate(PROMPT, **ENDLESS)
     next(stream)
-    child = os.fork()
-    if child == 0:
-        try:
-            engine.generate(PROMPT, 2)
-        except qwin.Error as error:
-            os._exit(0 if "fork" in str(error) else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert is_refused_in_a_child(engine, PROMPT)
     assert next(stream)["token_ids"]
     stream.close()
     wait_until_idle(engine)
 
 
-def test_a_child_may_load_an_engine_of_its_own(engine):
+def test_a_child_may_load_an_engine_of_its_own(engine, exit_code_of_a_child):
     expected = engine.generate(PROMPT, 4, ignore_eos=True, with_details=True).token_ids
-    child = os.fork()
-    if child == 0:
+
+    def load_and_ask():
         own = qwin.Engine(TINY, num_threads=1, num_sink_tokens=4, kv_memory=16 << 20)
-        os._exit(0 if own.generate(PROMPT, 4, ignore_eos=True, with_details=True).token_ids == expected else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return 0 if own.generate(PROMPT, 4, ignore_eos=True, with_details=True).token_ids == expected else 1
+
+    assert exit_code_of_a_child(load_and_ask) == 0
 
 
 @pytest.mark.long

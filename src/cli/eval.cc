@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cli/engine_options.h"
+#include "cli/human_eval_run.h"
 #include "cli/progress_bar.h"
 #include "cli/text_file.h"
 #include "eval/compare.h"
@@ -22,6 +23,8 @@ struct EvalOptions {
   std::string perplexity_file, golden_file, reference;
   int64_t piece = 2048;
   bool skip_long_text = false;
+  bool humaneval = false;
+  HumanEvalOptions human_eval;
 };
 
 Json divergence_json(const Divergence& d) {
@@ -48,8 +51,12 @@ int64_t piece_of(const EvalOptions& options, const Engine& engine) {
 }
 
 void check_arguments(const EvalOptions& options) {
-  if (options.perplexity_file.empty() && options.golden_file.empty()) {
-    throw Error(ErrorCode::invalid_argument, "nothing to measure; use --perplexity FILE or --kld GOLDEN.npz");
+  if (options.perplexity_file.empty() && options.golden_file.empty() && !options.humaneval) {
+    throw Error(ErrorCode::invalid_argument,
+                "nothing to measure; use --perplexity FILE, --kld GOLDEN.npz or --humaneval");
+  }
+  if (!options.human_eval.completions_file.empty() && !options.humaneval) {
+    throw Error(ErrorCode::invalid_argument, "--completions needs --humaneval");
   }
   if (!options.reference.empty() && options.perplexity_file.empty()) {
     throw Error(ErrorCode::invalid_argument, "--reference needs a text to compare on: --perplexity FILE");
@@ -71,7 +78,10 @@ void run_eval(const EvalOptions& options) {
   check_arguments(options);
   const std::string text = options.perplexity_file.empty() ? "" : read_text(options.perplexity_file);
   const std::optional<Reference> reference = reference_of(options, text);
-  const auto engine = load_engine(options.model);
+  std::optional<HumanEvalRun> human_eval;
+  if (options.humaneval) human_eval.emplace(options.human_eval);
+  const int num_problems = human_eval ? static_cast<int>(human_eval->num_problems()) : 1;
+  const auto engine = load_engine(options.model, {.max_queue_length = std::max(256, num_problems)}, {});
   Json result = Json::object();
   const auto report = [&](const Perplexity& p) {
     result["perplexity"] = p.perplexity;
@@ -102,6 +112,13 @@ void run_eval(const EvalOptions& options) {
       if (d.long_text.positions > 0) print_divergence("long text", d.long_text);
     }
   }
+  if (human_eval) {
+    const HumanEvalResult h = human_eval->run(*engine);
+    result.update({{"humaneval_pass1", h.pass1()}, {"humaneval_passed", h.passed}, {"humaneval_problems", h.problems}});
+    if (!options.model.json)
+      std::printf("HumanEval: %lld of %lld solved, pass@1 %.1f %%\n", static_cast<long long>(h.passed),
+                  static_cast<long long>(h.problems), 100 * h.pass1());
+  }
   if (options.model.json) std::printf("%s\n", result.dump().c_str());
 }
 
@@ -109,7 +126,7 @@ void run_eval(const EvalOptions& options) {
 
 void register_eval(CLI::App& app) {
   const auto options = std::make_shared<EvalOptions>();
-  CLI::App* command = app.add_subcommand("eval", "Measure perplexity, or KL divergence from reference logits");
+  CLI::App* command = app.add_subcommand("eval", "Measure perplexity, KL divergence from another model, HumanEval");
   add_model_options(*command, options->model);
   add_option(*command, "--perplexity", options->perplexity_file, "a text file to predict");
   add_option(*command, "--reference", options->reference,
@@ -118,6 +135,11 @@ void register_eval(CLI::App& app) {
       ->check(CLI::Range(2, 1 << 20));
   add_option(*command, "--kld", options->golden_file, "a golden file (.npz) of reference logits");
   add_switch(*command, "--skip-long", options->skip_long_text, "with --kld, leave out the golden file's long text");
+  add_switch(*command, "--humaneval", options->humaneval,
+             "HumanEval pass@1, greedy: programs the model writes are run, with limits; Python needs human-eval");
+  add_option(*command, "--python", options->human_eval.python, "with --humaneval, the Python that has human-eval");
+  add_option(*command, "--completions", options->human_eval.completions_file,
+             "with --humaneval, a file for what was written and how it ended, a line of JSON each");
   command->callback([options] { run_eval(*options); });
 }
 

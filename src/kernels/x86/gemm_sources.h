@@ -40,27 +40,6 @@ inline Int quad_codes(const uint8_t* codes, int group32, int q) {
   return low;
 }
 
-// The same for a quad known only at run time (0 … 31 of the span).
-template <PackedFormat kFormat>
-inline Int quad_codes_at(const uint8_t* codes, uint32_t quad) {
-  constexpr PackedLayout layout = packed_layout(kFormat);
-  constexpr CodeKind kKind = layout.code;
-  if constexpr (kKind == CodeKind::u8) return Isa::load(codes + quad * kVectorBytes);
-  const Int low = Isa::bit_and(
-      Isa::shift_right_by(Isa::load(codes + layout.nibbles_at(int(quad / 2)) * kVectorBytes), int(quad % 2 * 4)),
-      Isa::bytes(0x0f));
-  if constexpr (kKind == CodeKind::lut4) return Isa::lookup(low);
-  if constexpr (kKind == CodeKind::u5) {
-    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 8)) * kVectorBytes);
-    return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 8)), 4), Isa::bytes(0x10));
-  }
-  if constexpr (kKind == CodeKind::u6) {
-    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 4)) * kVectorBytes);
-    return Isa::merge(low, Isa::shift_left(Isa::shift_right_by(plane, int(quad % 4 * 2)), 4), Isa::bytes(0x30));
-  }
-  return low;
-}
-
 // Byte k % 4 of every lane, as 32 bits.
 inline Int select_byte(Int quads, uint32_t k) {
   alignas(64) static constexpr auto kSelect = [] {
@@ -72,6 +51,50 @@ inline Int select_byte(Int quads, uint32_t k) {
     return table;
   }();
   return Isa::shuffle_bytes(quads, Isa::load(kSelect.bytes[k % 4]));
+}
+
+// Column k of a span unpacked to bytes, `quad` the one it is in: codes less their zero.
+inline Float byte_column(const uint8_t* quad, uint32_t k, int zero) {
+  Int code = select_byte(Isa::load(quad), k);
+  if (zero != 0) code = Isa::add(code, Isa::set_int(-zero));
+  return Isa::to_float(code);
+}
+
+// How far the bits of column k lie above their place in a code, in a lane of 32 bits.
+struct ColumnShifts {
+  int32_t nibble[8], plane5[32], plane6[16];
+};
+alignas(64) constexpr ColumnShifts kColumnShifts = [] {
+  ColumnShifts shifts{};
+  for (int k = 0; k < 8; ++k) shifts.nibble[k] = k % 4 * 8 + k / 4 * 4;
+  for (int k = 0; k < 32; ++k) shifts.plane5[k] = (k % 4 * 8 + k / 4 - 4) & 31;
+  for (int k = 0; k < 16; ++k) shifts.plane6[k] = (k % 4 * 8 + k / 4 * 2 - 4) & 31;
+  return shifts;
+}();
+
+// The same of a packed span. Bits become the lowest ones of 2^23, whose neighbours in float32 are the whole numbers.
+template <PackedFormat kFormat>
+inline Float packed_column(const uint8_t* codes, uint32_t k) {
+  constexpr PackedLayout layout = packed_layout(kFormat);
+  constexpr CodeKind kKind = layout.code;
+  const uint32_t quad = k / 4;
+  if constexpr (kKind == CodeKind::u8) return byte_column(codes + quad * kVectorBytes, k, layout.zero);
+  const Int whole = Isa::float_bits(Isa::set_float(0x1p23f));
+  const Int nibble = Isa::shift_right_lanes(Isa::load(codes + layout.nibbles_at(int(quad / 2)) * kVectorBytes),
+                                            kColumnShifts.nibble + k % 8);
+  Int code = Isa::merge(whole, nibble, Isa::set_int(0x0f));
+  if constexpr (kKind == CodeKind::lut4) {
+    code = Isa::merge(whole, Isa::lookup(Isa::bit_and(nibble, Isa::set_int(0x0f))), Isa::set_int(0xff));
+  }
+  if constexpr (kKind == CodeKind::u5) {
+    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 8)) * kVectorBytes);
+    code = Isa::merge(code, Isa::rotate_right_lanes(plane, kColumnShifts.plane5 + k % 32), Isa::set_int(0x10));
+  }
+  if constexpr (kKind == CodeKind::u6) {
+    const Int plane = Isa::load(codes + layout.plane_at(int(quad / 4)) * kVectorBytes);
+    code = Isa::merge(code, Isa::rotate_right_lanes(plane, kColumnShifts.plane6 + k % 16), Isa::set_int(0x30));
+  }
+  return Isa::add_float(Isa::float_of_bits(code), Isa::set_float(-0x1p23f - float(layout.zero)));
 }
 
 // What the kernel does with group sums: those that fit 16 bits meet their sub-scales two groups an instruction.
@@ -87,6 +110,7 @@ constexpr bool sums_fit_16_bits() {
 template <PackedFormat kFormat>
 struct PackedSpan {
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr bool kUnpacksInRegisters = kLayout.code != CodeKind::u8;
 
   // At this half of the rows.
   const uint8_t* super;
@@ -139,7 +163,7 @@ struct PackedSpan {
     const Int sub_mins = select_byte(Isa::load(mins + g / 4 * kVectorBytes), g);
     return Isa::mul_float(super_min(), Isa::to_float(sub_mins));
   }
-  Int column(uint32_t k) const { return select_byte(quad_codes_at<kFormat>(codes, k / 4), k); }
+  Float column(uint32_t k) const { return packed_column<kFormat>(codes, k); }
 };
 
 // The same with what outliers need worked out once for several tokens.
@@ -172,6 +196,7 @@ struct PanelSpan {
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
   static constexpr int kGroups = kLayout.groups_per_span();
   static constexpr int kVector = Isa::kRows * 4;
+  static constexpr bool kUnpacksInRegisters = false;
   static constexpr bool kPairs = sums_fit_16_bits<kFormat>();
 
   alignas(64) uint8_t codes[kQuadsPerSpan][kVector];
@@ -218,7 +243,7 @@ struct PanelSpan {
   Int min_pair(int i) const { return Isa::load(min_pairs[i]); }
   Float group_scale(uint32_t g) const { return Isa::load_float(group_scales[g]); }
   Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
-  Int column(uint32_t k) const { return select_byte(Isa::load(codes[k / 4]), k); }
+  Float column(uint32_t k) const { return byte_column(codes[k / 4], k, kLayout.zero); }
 };
 
 // Chooses one of two types.

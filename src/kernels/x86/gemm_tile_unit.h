@@ -85,6 +85,7 @@ inline void add_span_by_unit(const GemmArgs& args, const Source& source, int spa
         group[0] = Isa::add(group[0], Isa::load(products[g * kPartsInGroup + i].sums[t]));
     };
     one.add_sums(source, span, group_sums, acc);
+    one.add_outliers(source, span, acc);
     Isa::store_float(sums + t * Isa::kRows, acc[0]);
   }
 }

@@ -39,7 +39,12 @@ struct Isa {
   static Int merge(Int low, Int bits, Int mask) { return _mm256_or_si256(low, _mm256_and_si256(bits, mask)); }
   static Int shift_left(Int a, int n) { return _mm256_slli_epi16(a, n); }
   static Int shift_right(Int a, int n) { return _mm256_srli_epi16(a, n); }
-  static Int shift_right_by(Int a, int n) { return _mm256_srl_epi16(a, _mm_cvtsi32_si128(n)); }
+  // Every lane by the same number, one that is only known at run time.
+  static Int shift_right_lanes(Int a, const int32_t* n) { return _mm256_srlv_epi32(a, _mm256_set1_epi32(*n)); }
+  static Int rotate_right_lanes(Int a, const int32_t* n) {
+    const Int left = _mm256_sllv_epi32(a, _mm256_set1_epi32(32 - *n));
+    return _mm256_or_si256(_mm256_srlv_epi32(a, _mm256_set1_epi32(*n)), left);
+  }
   static Int shift_left32(Int a, int n) { return _mm256_slli_epi32(a, n); }
   static Int shift_right32(Int a, int n) { return _mm256_srai_epi32(a, n); }  // arithmetic
   static Int max_int(Int a, Int b) { return _mm256_max_epi32(a, b); }

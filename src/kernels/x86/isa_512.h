@@ -41,7 +41,9 @@ struct Isa {
   }  // low | (bits & mask)
   static Int shift_left(Int a, int n) { return _mm512_slli_epi16(a, unsigned(n)); }
   static Int shift_right(Int a, int n) { return _mm512_srli_epi16(a, unsigned(n)); }
-  static Int shift_right_by(Int a, int n) { return _mm512_srl_epi16(a, _mm_cvtsi32_si128(n)); }
+  // Every lane by the same number, one that is only known at run time.
+  static Int shift_right_lanes(Int a, const int32_t* n) { return _mm512_srlv_epi32(a, _mm512_set1_epi32(*n)); }
+  static Int rotate_right_lanes(Int a, const int32_t* n) { return _mm512_rorv_epi32(a, _mm512_set1_epi32(*n)); }
   static Int shift_left32(Int a, int n) { return _mm512_slli_epi32(a, unsigned(n)); }
   static Int shift_right32(Int a, int n) { return _mm512_srai_epi32(a, unsigned(n)); }  // arithmetic
   static Int max_int(Int a, Int b) { return _mm512_max_epi32(a, b); }

@@ -35,6 +35,7 @@ enum class ErrorCode {
   network,
   checksum,
   numerical,
+  gate_missed,  // a result is further from its original than was asked for
   cancelled,
   broken,  // the engine failed in a step and does no more
 };

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/divergence_report.h"
 #include "cli/engine_options.h"
 #include "cli/human_eval_run.h"
 #include "cli/progress_bar.h"
@@ -26,16 +27,6 @@ struct EvalOptions {
   bool humaneval = false;
   HumanEvalOptions human_eval;
 };
-
-Json divergence_json(const Divergence& d) {
-  return {{"positions", d.positions}, {"mean_kl", d.mean_kl},   {"kl_p999", d.kl_p999},
-          {"top1", d.top1},           {"first_kl", d.first_kl}, {"nmse", d.nmse}};
-}
-
-void print_divergence(const char* label, const Divergence& d) {
-  std::printf("%s: %lld positions, mean KL %.6f, 99.9 %% KL %.5f, top-1 %.2f %%, first position's KL %.5f, NMSE %.3g\n",
-              label, static_cast<long long>(d.positions), d.mean_kl, d.kl_p999, 100 * d.top1, d.first_kl, d.nmse);
-}
 
 EvalProgress token_progress(const char* label) {
   return [bar = std::make_shared<ProgressBar>(label)](int64_t done, int64_t total) {

@@ -2,9 +2,13 @@
 // `qwin quantize`: a model's weights in 4 or 8 bits, as one file.
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/cli.h"
+#include "cli/divergence_report.h"
 #include "cli/progress_bar.h"
+#include "cli/quantize_gate.h"
+#include "cli/quantize_plan.h"
 #include "cli/text_file.h"
 #include "compress/quantize_model.h"
 #include "core/cpu_info.h"
@@ -19,6 +23,8 @@ struct QuantizeArguments {
   std::string source, destination, profile, head, calibration_file;
   int bits = 0, num_threads = 0;
   size_t group_size = 32;
+  PlanArguments plan;
+  GateArguments gate;
   bool json = false;
 };
 
@@ -44,7 +50,15 @@ QuantizeProfile profile_of(const QuantizeArguments& arguments) {
   return profile;
 }
 
-void print_json(const QuantizeArguments& arguments, const QuantizeReport& report) {
+// What a run yields besides the file.
+struct Outcome {
+  QuantizeReport report;
+  std::optional<Plan> plan;
+  std::unique_ptr<QuantizeGate> gate;
+};
+
+void print_json(const QuantizeArguments& arguments, const Outcome& outcome) {
+  const QuantizeReport& report = outcome.report;
   Json tensors = Json::array();
   for (const TensorReport& t : report.tensors) {
     tensors.push_back({{"name", t.name},
@@ -53,16 +67,20 @@ void print_json(const QuantizeArguments& arguments, const QuantizeReport& report
                        {"bytes", t.bytes},
                        {"relative_error", t.relative_error}});
   }
-  const Json document{{"path", arguments.destination},
-                      {"bytes", report.file_bytes},
-                      {"bits_per_weight", report.bits_per_weight},
-                      {"fp16_share", report.fp16_share},
-                      {"tensors", tensors}};
+  Json document{{"path", arguments.destination},
+                {"bytes", report.file_bytes},
+                {"bits_per_weight", report.bits_per_weight},
+                {"fp16_share", report.fp16_share},
+                {"tensors", tensors}};
+  if (outcome.plan) document["plan"] = plan_document(*outcome.plan);
+  if (outcome.gate) document["gate"] = divergence_json(outcome.gate->measured());
   std::printf("%s\n", document.dump().c_str());
 }
 
 // One line a type: what it costs, and what it loses.
-void print_table(const QuantizeArguments& arguments, const QuantizeReport& report) {
+void print_table(const QuantizeArguments& arguments, const Outcome& outcome) {
+  const QuantizeReport& report = outcome.report;
+  if (outcome.plan) print_plan(*outcome.plan);
   std::printf("type        weights        bytes  bits a weight  worst relative error\n");
   for (int i = 0; i < kNumDTypes; ++i) {
     uint64_t elements = 0, bytes = 0;
@@ -80,6 +98,7 @@ void print_table(const QuantizeArguments& arguments, const QuantizeReport& repor
   }
   std::printf("%s: %s, %.3f bits a weight, %.1f %% of 16 bits\n", arguments.destination.c_str(),
               bytes_text(report.file_bytes).c_str(), report.bits_per_weight, 100 * report.fp16_share);
+  if (outcome.gate) print_divergence("the gate's text", outcome.gate->measured());
 }
 
 std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const ModelFiles& source, ThreadTeam& team) {
@@ -93,20 +112,31 @@ std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const
 }
 
 void quantize(const QuantizeArguments& arguments) {
-  const QuantizeProfile profile = profile_of(arguments);
-  const ModelFiles source = open_model_files(resolve_model(arguments.source));
+  QuantizeOptions options{.profile = profile_of(arguments)};
+  check_plan_arguments(arguments.plan, arguments.calibration_file);
+  const std::string path = resolve_model(arguments.source);
+  const ModelFiles source = open_model_files(path);
   const int num_threads = arguments.num_threads > 0 ? arguments.num_threads : default_num_threads();
   ThreadTeam team(num_threads, allowed_cores());
   const InterruptGuard guard;
+  Outcome outcome{.report = {}, .plan = {}, .gate = make_gate(arguments.gate, path, num_threads)};
+  if (outcome.gate) options.check = [&](const std::string& file) { outcome.gate->check(file); };
   const std::unique_ptr<Calibration> calibration = calibrate(arguments, source, team);
+  options.calibration = calibration.get();
+  if (arguments.plan.is_wanted()) {
+    outcome.plan = make_plan(arguments.plan, arguments.calibration_file, source, options.profile, calibration.get(),
+                             arguments.destination, team);
+    options.profile.types = outcome.plan->types();
+    options.profile.group_size = outcome.plan->group_size;
+  }
   ProgressBar bar("quantizing");
-  const QuantizeReport report = quantize_model(source, profile, calibration.get(), arguments.destination, team,
-                                               [&](uint64_t done, uint64_t total) {
-                                                 throw_if_interrupted();
-                                                 bar.update(done, total);
-                                               });
-  bar.clear();
-  arguments.json ? print_json(arguments, report) : print_table(arguments, report);
+  options.progress = [&](uint64_t done, uint64_t total) {
+    throw_if_interrupted();
+    bar.update(done, total);
+    if (done == total) bar.clear();
+  };
+  outcome.report = quantize_model(source, options, arguments.destination, team);
+  arguments.json ? print_json(arguments, outcome) : print_table(arguments, outcome);
 }
 
 }  // namespace
@@ -125,6 +155,8 @@ void register_quantize(CLI::App& app) {
   add_option(*command, "--group", arguments->group_size,
              "columns of 4 and 6 bits that share a sub-scale: 32, 64 or 128, which save no bytes")
       ->check(CLI::IsMember({32, 64, 128}));
+  add_plan_options(*command, arguments->plan);
+  add_gate_options(*command, arguments->gate);
   add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
   add_switch(*command, "--json", arguments->json, "print the result as JSON");
   command->callback([arguments] { quantize(*arguments); });

@@ -5,19 +5,14 @@
 
 #include <algorithm>
 #include <charconv>
-#include <exception>
-#include <mutex>
 
-#include "compress/quantize_rows.h"
+#include "compress/quantize_tensor.h"
 #include "io/gguf_file_writer.h"
 #include "model/config.h"
 #include "qwin/error.h"
 
 namespace qwin {
 namespace {
-
-constexpr size_t kRowGrain = 32;            // rows a thread takes at a time
-constexpr uint64_t kStripBytes = 4u << 20;  // of the source, between two reports of progress
 
 bool is_head(std::string_view name) {
   return name == "token_embd.weight" || name == "output.weight" || name == "model.embed_tokens.weight" ||
@@ -41,30 +36,25 @@ int layer_of(std::string_view name) {
 
 class Quantizer {
  public:
-  Quantizer(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration, const std::string& path,
-            ThreadTeam& team, const QuantizeProgress& progress)
+  Quantizer(const ModelFiles& source, const QuantizeOptions& options, const std::string& path, ThreadTeam& team)
       : source_(source),
-        profile_(profile),
-        calibration_(calibration),
-        team_(team),
-        progress_(progress),
-        kernels_(make_cpu_kernels(CpuIsa::float32)),
+        options_(options),
+        tensors_(tensors_by_layer(source)),
+        quantizer_(team, options.profile.group_size),
         writer_(path) {
-    for (const TensorInfo& tensor : source.tensors.tensors()) {
-      tensors_.push_back(&tensor);
-      total_ += tensor.data.size();
-    }
-    // Layers in order: what calibration knows of one need not be kept.
-    std::ranges::stable_sort(tensors_, {}, [](const TensorInfo* tensor) { return layer_of(tensor->name); });
+    for (const TensorInfo* tensor : tensors_) total_ += tensor->data.size();
+    announce();
   }
 
+  uint64_t file_bytes() const { return writer_.announced_bytes(); }
+
   QuantizeReport run() {
-    announce();
     for (const TensorInfo* tensor : tensors_) {
       report_.tensors.push_back(convert(*tensor));
       done_ += tensor->data.size();
       report_progress(0);
     }
+    if (options_.check) options_.check(writer_.readable_path());
     writer_.finish();
     uint64_t elements = 0, bytes = 0;
     for (const TensorReport& tensor : report_.tensors) elements += tensor.elements, bytes += tensor.bytes;
@@ -85,7 +75,7 @@ class Quantizer {
       }
     }
     for (const TensorInfo* tensor : tensors_)
-      writer_.add_tensor(tensor->name, quantized_type(*tensor, profile_), tensor->shape);
+      writer_.add_tensor(tensor->name, quantized_type(*tensor, options_.profile), tensor->shape);
   }
 
   // What tells of the source's types, alignment and parts is not true of the result.
@@ -106,74 +96,34 @@ class Quantizer {
   }
 
   TensorReport convert(const TensorInfo& tensor) {
-    TensorReport report{.name = tensor.name, .from = tensor.dtype, .to = quantized_type(tensor, profile_)};
+    TensorReport report{.name = tensor.name, .from = tensor.dtype, .to = quantized_type(tensor, options_.profile)};
     report.elements = tensor.num_elements();
     report.bytes = tensor_bytes(tensor.name, report.to, tensor.shape);
     if (report.to == tensor.dtype) {
       writer_.write_tensor(tensor.data.data(), report.bytes);
       return report;
     }
-    result_.resize(report.bytes);
-    const Squares squares = quantize(tensor, report.to);
+    const ErrorFeedback* feedback =
+        options_.calibration == nullptr ? nullptr : options_.calibration->feedback(tensor.name);
+    const uint64_t stored_row = tensor.data.size() / tensor.shape[0];
+    const auto [blocks, squares] =
+        quantizer_.quantize(tensor, report.to, feedback, [&](size_t rows) { report_progress(rows * stored_row); });
     report.relative_error = squares.weights > 0 ? squares.error / squares.weights : 0;
-    writer_.write_tensor(result_.data(), report.bytes);
+    writer_.write_tensor(blocks.data(), blocks.size());
     return report;
-  }
-
-  // All rows into result_, strip by strip. Rows' sums are added in order, so that a report does not depend on threads.
-  Squares quantize(const TensorInfo& tensor, DType type) {
-    const size_t rows = tensor.shape[0];
-    const size_t strip = std::max<size_t>(1, kStripBytes / (tensor.data.size() / rows));
-    const ErrorFeedback* feedback = calibration_ == nullptr ? nullptr : calibration_->feedback(tensor.name);
-    std::vector<Squares> squares(rows);
-    Squares total;
-    for (size_t first = 0; first < rows; first += strip) {
-      const size_t last = std::min(first + strip, rows);
-      quantize_strip(tensor, type, feedback, first, last, squares.data());
-      for (size_t row = first; row < last; ++row)
-        total.error += squares[row].error, total.weights += squares[row].weights;
-      report_progress(tensor.data.size() / rows * last);
-    }
-    return total;
-  }
-
-  void quantize_strip(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback, size_t first, size_t last,
-                      Squares* squares) {
-    std::mutex mutex;
-    std::exception_ptr failure;
-    team_.for_each(last - first, kRowGrain, [&](size_t begin, size_t end, int) {
-      try {
-        if (feedback == nullptr) {
-          quantize_rows(tensor, type, profile_.group_size, first + begin, first + end, result_.data(), squares);
-          return;
-        }
-        for (size_t at = first + begin; at < first + end; at += kRowGrain) {
-          quantize_rows(tensor, type, profile_.group_size, at, std::min(at + kRowGrain, first + end), *feedback,
-                        kernels_, result_.data(), squares);
-        }
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-      }
-    });
-    if (failure) std::rethrow_exception(failure);
   }
 
   // `bytes` of the tensor in work are read.
   void report_progress(uint64_t bytes) {
-    if (progress_) progress_(done_ + bytes, total_);
+    if (options_.progress) options_.progress(done_ + bytes, total_);
   }
 
   const ModelFiles& source_;
-  const QuantizeProfile& profile_;
-  Calibration* calibration_;
-  ThreadTeam& team_;
-  const QuantizeProgress& progress_;
-  const CpuKernels kernels_;
-  std::vector<const TensorInfo*> tensors_;
+  const QuantizeOptions& options_;
+  const std::vector<const TensorInfo*> tensors_;
+  TensorQuantizer quantizer_;
   GgufFileWriter writer_;
   QuantizeReport report_;
-  std::vector<std::byte> result_;
   uint64_t done_ = 0, total_ = 0;
 };
 
@@ -198,17 +148,34 @@ QuantizeProfile quantize_profile(std::string_view name) {
   throw Error(ErrorCode::invalid_argument, "there is no profile " + std::string(name) + "; use q4, q4-ffn8 or q8");
 }
 
+std::vector<const TensorInfo*> tensors_by_layer(const ModelFiles& source) {
+  std::vector<const TensorInfo*> tensors;
+  for (const TensorInfo& tensor : source.tensors.tensors()) tensors.push_back(&tensor);
+  std::ranges::stable_sort(tensors, {}, [](const TensorInfo* tensor) { return layer_of(tensor->name); });
+  return tensors;
+}
+
+bool is_quantizable(const TensorInfo& tensor) {
+  return tensor.shape.size() == 2 && tensor.shape[1] % dtype_info(DType::q4).block_elements == 0;
+}
+
 DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
-  if (tensor.shape.size() != 2 || tensor.shape[1] % dtype_info(DType::q4).block_elements != 0) return tensor.dtype;
+  if (!is_quantizable(tensor)) return tensor.dtype;
+  if (const auto planned = profile.types.find(tensor.name); planned != profile.types.end()) return planned->second;
   if (is_head(tensor.name)) return profile.head;
   return is_ffn(tensor.name) ? profile.ffn : profile.attention;
 }
 
-QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration,
-                              const std::string& path, ThreadTeam& team, const QuantizeProgress& progress) {
+uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
+                         ThreadTeam& team) {
+  return Quantizer(source, {.profile = profile}, path, team).file_bytes();
+}
+
+QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,
+                              ThreadTeam& team) {
   check_tensors(read_model_config(source), source);
   check_destination(source, path);
-  return Quantizer(source, profile, calibration, path, team, progress).run();
+  return Quantizer(source, options, path, team).run();
 }
 
 }  // namespace qwin

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,16 +17,21 @@ namespace qwin {
 
 // Which type each kind of matrix becomes. Norms and biases stay as they are.
 struct QuantizeProfile {
-  DType attention = DType::q4;  // q, k, v, o
-  DType ffn = DType::q4;        // gate, up, down
-  DType head = DType::q6;       // the head and the embedding
-  size_t group_size = 32;       // columns that share a sub-scale; more only costs accuracy
+  DType attention = DType::q4;              // q, k, v, o
+  DType ffn = DType::q4;                    // gate, up, down
+  DType head = DType::q6;                   // the head and the embedding
+  std::map<std::string, DType> types = {};  // of the tensors a plan decides, by name
+  size_t group_size = 32;                   // columns that share a sub-scale; more only costs accuracy
 };
 
 // "q4", "q4-ffn8" or "q8". Throws Error(invalid_argument) for another name.
 QuantizeProfile quantize_profile(std::string_view name);
 
-// The type a tensor becomes; its own where it is no matrix, or has rows of no multiple of 128 columns.
+// Those of no layer first: what calibration knows of a layer need not be kept once the next one is reached.
+std::vector<const TensorInfo*> tensors_by_layer(const ModelFiles& source);
+
+// A matrix with rows of a multiple of 128 columns; others keep their type.
+bool is_quantizable(const TensorInfo& tensor);
 DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile);
 
 struct TensorReport {
@@ -45,11 +51,24 @@ struct QuantizeReport {
 // Called with the bytes of the source read so far and in all; may throw to stop.
 using QuantizeProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Where
-// `calibration` (or nullptr) knows a tensor, what rounding a column loses is fed forward. Throws Error:
-// invalid_argument when `path` is one of the source's files, non_finite, io, and what calibration and the configuration
-// are refused for.
-QuantizeReport quantize_model(const ModelFiles& source, const QuantizeProfile& profile, Calibration* calibration,
-                              const std::string& path, ThreadTeam& team, const QuantizeProgress& progress);
+// Sees the finished file, under a name of this process alone; may throw to refuse it.
+using ResultCheck = std::function<void(const std::string& path)>;
+
+struct QuantizeOptions {
+  QuantizeProfile profile = {};
+  Calibration* calibration = nullptr;  // where it knows a tensor, what rounding a column loses is fed forward
+  QuantizeProgress progress = {};
+  ResultCheck check = {};
+};
+
+// The size of the file that quantize_model() would write to `path`.
+uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
+                         ThreadTeam& team);
+
+// Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Throws Error:
+// invalid_argument when `path` is one of the source's files, non_finite, io, and what calibration, the configuration
+// and the result are refused for.
+QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,
+                              ThreadTeam& team);
 
 }  // namespace qwin

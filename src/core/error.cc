@@ -27,6 +27,7 @@ const char* error_code_name(ErrorCode code) {
     case ErrorCode::network: return "network";
     case ErrorCode::checksum: return "checksum";
     case ErrorCode::numerical: return "numerical";
+    case ErrorCode::gate_missed: return "gate_missed";
     case ErrorCode::cancelled: return "cancelled";
     case ErrorCode::broken: return "broken";
   }
@@ -41,6 +42,7 @@ bool is_input_error(ErrorCode code) {
     case ErrorCode::network:
     case ErrorCode::checksum:
     case ErrorCode::numerical:
+    case ErrorCode::gate_missed:
     case ErrorCode::cancelled:
     case ErrorCode::broken: return false;
     default: return true;

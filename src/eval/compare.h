@@ -8,6 +8,7 @@
 
 #include "eval/divergence_sums.h"
 #include "eval/perplexity.h"
+#include "eval/reference_rows.h"
 
 namespace qwin {
 
@@ -16,9 +17,7 @@ struct Reference {
   std::vector<int32_t> token_ids;
   int64_t piece = 0;
   Perplexity perplexity;
-  size_t count = 0;                 // ids kept a position
-  std::vector<double> ids, logits;  // [positions, count] the most probable ones, from the first down
-  std::vector<double> lse;          // [positions] of all logits
+  ReferenceRows rows;  // one a token
 };
 
 struct Comparison {

@@ -82,16 +82,18 @@ void GgufFileWriter::add_tensor(std::string_view name, DType dtype, const std::v
   tensor_bytes_.push_back(bytes);
 }
 
-void GgufFileWriter::write_header() {
+std::string GgufFileWriter::header() const {
   std::string header = "GGUF";
   append<uint32_t>(header, 3);
   append<uint64_t>(header, tensor_bytes_.size());
   append<uint64_t>(header, num_keys_);
-  file_.write(header.data(), header.size());
-  file_.write(keys_.data(), keys_.size());
-  file_.write(tensors_.data(), tensors_.size());
-  pad();
+  header += keys_;
+  header += tensors_;
+  header.resize(aligned(header.size()), 0);
+  return header;
 }
+
+uint64_t GgufFileWriter::announced_bytes() const { return header().size() + next_offset_; }
 
 void GgufFileWriter::pad() {
   static constexpr char kZeros[kAlignment] = {};
@@ -99,7 +101,10 @@ void GgufFileWriter::pad() {
 }
 
 void GgufFileWriter::write_tensor(const std::byte* data, uint64_t bytes) {
-  if (next_tensor_ == 0) write_header();
+  if (next_tensor_ == 0) {
+    const std::string header = this->header();
+    file_.write(header.data(), header.size());
+  }
   QWIN_CHECK(next_tensor_ < tensor_bytes_.size() && bytes == tensor_bytes_[next_tensor_]);
   file_.write(data, bytes);
   pad();

@@ -30,9 +30,13 @@ class GgufFileWriter {
   void finish();
 
   uint64_t file_bytes() const { return file_.size(); }
+  // What file_bytes() will be for what is announced so far.
+  uint64_t announced_bytes() const;
+  // Where this process can read the file before finish().
+  std::string readable_path() const { return file_.readable_path(); }
 
  private:
-  void write_header();
+  std::string header() const;
   void pad();
 
   OutputFile file_;

@@ -66,6 +66,10 @@ void OutputFile::write(const void* data, size_t bytes) {
   size_ += bytes;
 }
 
+std::string OutputFile::readable_path() const {
+  return temporary_.empty() ? "/proc/self/fd/" + std::to_string(fd_) : temporary_;
+}
+
 void OutputFile::commit() {
   if (fsync(fd_) != 0) fail("cannot be put on the disk");
   if (temporary_.empty()) {  // a name of its own first: linkat() does not replace
@@ -74,8 +78,8 @@ void OutputFile::commit() {
     if (placeholder < 0) fail("cannot be named");
     close(placeholder);
     unlink(name.c_str());
-    const std::string self = "/proc/self/fd/" + std::to_string(fd_);
-    if (linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) fail("cannot be named");
+    if (linkat(AT_FDCWD, readable_path().c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      fail("cannot be named");
     temporary_ = name;
   }
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be named");

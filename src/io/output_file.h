@@ -19,6 +19,8 @@ class OutputFile {
 
   void write(const void* data, size_t bytes);
   uint64_t size() const { return size_; }
+  // Where this process can read what is written so far; gone with this object.
+  std::string readable_path() const;
   // Puts the bytes on the disk and gives them their name, in place of a file that has it.
   void commit();
 

@@ -104,15 +104,15 @@ void QwenDense::fill_rope(const ForwardBatch& batch) {
   }
 }
 
-void QwenDense::forward(const ForwardBatch& batch) {
+void QwenDense::forward(const ForwardBatch& batch, LayerRange layers) {
   const size_t tokens = batch.token_ids.size();
   QWIN_CHECK(tokens > 0 && tokens <= max_tokens_ && batch.kv_layers.size() == config_.num_layers);
   for (Matrix* m : {&hidden_states_, &normed_, &q_, &k_, &v_, &attention_out_, &gate_, &up_, &cos_, &sin_})
     m->rows = tokens;
 
-  embed(batch.token_ids);
+  if (layers.first == 0) embed(batch.token_ids);
   fill_rope(batch);
-  for (uint32_t i = 0; i < config_.num_layers; ++i) {
+  for (size_t i = layers.first; i < layers.last; ++i) {
     attention_block(i, batch);
     mlp_block(i);
   }
@@ -121,6 +121,22 @@ void QwenDense::forward(const ForwardBatch& batch) {
 void QwenDense::observe(LayerObserver observer) {
   QWIN_CHECK(context_.float32());
   observer_ = std::move(observer);
+}
+
+StoredMatrix& QwenDense::stored_matrix(ModelMatrix which, size_t layer) {
+  QWIN_CHECK(context_.float32());
+  switch (which) {
+    case ModelMatrix::q_proj: return weights_.layers[layer].q_proj.stored;
+    case ModelMatrix::k_proj: return weights_.layers[layer].k_proj.stored;
+    case ModelMatrix::v_proj: return weights_.layers[layer].v_proj.stored;
+    case ModelMatrix::o_proj: return weights_.layers[layer].o_proj.stored;
+    case ModelMatrix::gate_proj: return weights_.layers[layer].gate_proj.stored;
+    case ModelMatrix::up_proj: return weights_.layers[layer].up_proj.stored;
+    case ModelMatrix::down_proj: return weights_.layers[layer].down_proj.stored;
+    case ModelMatrix::embed_tokens: return weights_.embed_tokens;
+    case ModelMatrix::lm_head: break;
+  }
+  return weights_.lm_head.stored;
 }
 
 void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {

@@ -24,6 +24,15 @@ struct ForwardBatch {
   std::span<const KvView> kv_layers;   // [num_layers]
 };
 
+// Layers [first, last) of a forward pass. The first ones begin with the embeddings, others with the residual stream as
+// it is.
+struct LayerRange {
+  size_t first, last;
+};
+
+// The matrices of a model; those of no layer last.
+enum class ModelMatrix { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head };
+
 // What the matrices of a layer read.
 enum class LayerInput { qkv, o, gate_up, down };
 // Sees every input of a forward(), [num_tokens, columns].
@@ -36,7 +45,11 @@ class QwenDense {
   QwenDense(ModelConfig config, ModelWeights weights, OpsContext& context, size_t max_tokens, size_t max_logit_rows);
 
   // Runs all layers, writes K and V of the tokens to their pages and keeps the last hidden states for logits().
-  void forward(const ForwardBatch& batch);
+  void forward(const ForwardBatch& batch) { forward(batch, {0, config_.num_layers}); }
+  // A part of it.
+  void forward(const ForwardBatch& batch, LayerRange layers);
+  // [num_tokens, hidden_size] of the last forward(), to be read and written between parts.
+  Matrix residual_stream() { return hidden_states_; }
 
   // Raw logits [rows.size(), vocab_size] of these rows of the last forward(). Valid until the next call.
   Matrix logits(std::span<const int32_t> rows);
@@ -45,6 +58,8 @@ class QwenDense {
 
   // From now on the observer is called. Requires: float32 arithmetic, in which every input is there as a matrix.
   void observe(LayerObserver observer);
+  // A matrix as it is stored, which another one of the same shape may stand in for. Requires: float32 arithmetic.
+  StoredMatrix& stored_matrix(ModelMatrix which, size_t layer);
 
   const ModelConfig& config() const { return config_; }
   size_t max_tokens() const { return max_tokens_; }
@@ -60,7 +75,7 @@ class QwenDense {
   }
 
   const ModelConfig config_;
-  const ModelWeights weights_;
+  ModelWeights weights_;
   const RopeTable rope_;
   OpsContext& context_;
   LayerObserver observer_;

@@ -38,9 +38,11 @@ void Runner::copy_page(int32_t from, int32_t to) {
   std::memcpy(page(to).data(), page(from).data(), kv_shape_.page_bytes());
 }
 
-void Runner::run(const Batch& batch) {
+void Runner::run(const Batch& batch) { run(batch, {0, model_.config().num_layers}); }
+
+void Runner::run(const Batch& batch, LayerRange layers) {
   QWIN_CHECK(store_ != nullptr);
-  model_.forward({.token_ids = batch.token_ids, .ranges = batch.ranges, .kv_layers = kv_layers_});
+  model_.forward({.token_ids = batch.token_ids, .ranges = batch.ranges, .kv_layers = kv_layers_}, layers);
 }
 
 }  // namespace qwin

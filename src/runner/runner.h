@@ -45,6 +45,9 @@ class Runner {
   void copy_page(int32_t from, int32_t to);
   // Requires: 1 … kMaxBatchTokens tokens.
   void run(const Batch& batch);
+  // A part of it, on the terms of QwenDense::forward().
+  void run(const Batch& batch, LayerRange layers);
+  Matrix residual_stream() { return model_.residual_stream(); }
   // Logits [rows.size(), vocab_size] of rows of the last batch, at most kMaxLogitRows; valid until the next call.
   Matrix logits(std::span<const int32_t> rows) { return model_.logits(rows); }
   // Hidden states [rows.size(), hidden_size] after the last norm, on the same terms.
@@ -52,6 +55,8 @@ class Runner {
 
   // Shows the inputs of every layer's matrices, on the terms of QwenDense::observe().
   void observe(LayerObserver observer) { model_.observe(std::move(observer)); }
+  // On the terms of QwenDense::stored_matrix().
+  StoredMatrix& stored_matrix(ModelMatrix which, size_t layer) { return model_.stored_matrix(which, layer); }
 
   const char* kernels_name() const { return context_.float32() ? "float32" : context_.kernels.name; }
   const KvShape& kv_shape() const { return kv_shape_; }

@@ -230,3 +230,74 @@ def test_eval_compares_with_a_reference_model(model, tmp_path, text):
     assert alone["perplexity"] == quantized["perplexity"] and alone["tokens"] == quantized["tokens"]
     assert same["top1"] > quantized["top1"] > 0.3
     assert "--perplexity FILE" in qwin("eval", out, "--reference", model, code=2)
+
+
+def types_of(report):
+    return {t["name"]: t["type"] for t in report["tensors"]}
+
+
+def test_a_gate_refuses_what_is_too_far_and_leaves_nothing(model, tmp_path, text):
+    out = tmp_path / "out.gguf"
+    gate = ("--gate-text", text, "--json")
+    met = json.loads(qwin("quantize", model, out, "--gate", "kld<=0.1,top1>=0.3", *gate))["gate"]
+    told = json.loads(qwin("eval", out, "--perplexity", text, "--reference", model, "--json"))
+    assert all(met[figure] == told[figure] for figure in ("mean_kl", "kl_p999", "top1", "positions"))
+    before, listed = out.read_bytes(), sorted(tmp_path.iterdir())
+    for missed in (f"kld<={met['mean_kl'] * 0.9}", f"p999<={met['kl_p999'] * 0.9}", "kld<=1,top1>=1"):
+        complaint = qwin("quantize", model, out, "--gate", missed, *gate, code=1)
+        assert f"error: gate_missed: {missed.split(',')[-1]}" in complaint and f"kld {met['mean_kl']:.6f}" in complaint
+    assert out.read_bytes() == before and sorted(tmp_path.iterdir()) == listed
+    out.unlink()
+    qwin("quantize", model, out, "--gate", "kld<=0", *gate, code=1)
+    assert not out.exists()
+    assert "invalid_argument" in qwin("quantize", model, out, "--gate", "ppl<=3", *gate, code=2)
+    assert "go together" in qwin("quantize", model, out, "--gate", "kld<=0.1", code=2)
+
+
+def test_a_plan_spends_the_same_size_better(model, tmp_path, text):
+    """Uniform 4 bits with a head of 6 beside a plan of no more bytes, which takes them to where they count."""
+    out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
+    uniform = json.loads(qwin("quantize", model, out, "--json"))
+    uniform_kl = divergence(logits(model), logits(out))
+    report = json.loads(qwin("quantize", model, out, "--plan", "--plan-text", text, "--save-plan", plan, "--json"))
+    assert report["bytes"] == out.stat().st_size <= uniform["bytes"]
+    assert types_of(report) != types_of(uniform)
+    assert divergence(logits(model), logits(out)) < uniform_kl
+    saved = json.loads(plan.read_text())
+    assert saved == report["plan"] and len(saved["tensors"]) == 7 * LAYERS + 1
+    assert all(types_of(report)[t["tensor"]] == t["type"] for t in saved["tensors"])
+    again = tmp_path / "again.gguf"
+    table = qwin("quantize", model, again, "--use-plan", plan)
+    assert again.read_bytes() == out.read_bytes()
+    assert "layer    q    k    v    o gate   up down" in table
+
+
+def test_targets_are_kept(model, tmp_path, text):
+    out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
+    last = 0
+    for bits in (4.6, 5.5, 7):
+        chosen = ("--use-plan", plan) if last else ("--plan-text", text, "--save-plan", plan)
+        report = json.loads(qwin("quantize", model, out, "--target-bpw", bits, *chosen, "--json"))
+        assert last < report["bits_per_weight"] <= bits
+        assert report["bits_per_weight"] > bits - 0.2
+        last = report["bits_per_weight"]
+    for target, most in (("0.25MB", 2.5e5), ("40%", 0.4 * report["bytes"] / report["fp16_share"])):
+        size = json.loads(qwin("quantize", model, out, "--target-size", target, "--use-plan", plan, "--json"))["bytes"]
+        assert 0.95 * most < size <= most
+    assert "with the smallest types they take" in qwin("quantize", model, out, "--target-size", "10%", "--use-plan", plan, code=2)
+    for bad in ("25", "x%", "-3MB", "3 MB", "0%"):
+        assert "--target-size is 25%" in qwin("quantize", model, out, "--target-size", bad, "--use-plan", plan, code=2)
+
+
+def test_plans_that_cannot_be_are_refused(model, tmp_path, text):
+    out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
+    assert "a plan is measured on a text" in qwin("quantize", model, out, "--plan", code=2)
+    assert "not both" in qwin("quantize", model, out, "--target-bpw", 5, "--target-size", "30%", "--plan-text", text, code=2)
+    assert "--plan-text is for a plan" in qwin("quantize", model, out, "--plan-text", text, code=2)
+    plan.write_text("{}")
+    assert "no plan" in qwin("quantize", model, out, "--use-plan", plan, code=2)
+    qwin("quantize", model, out, "--plan", "--plan-text", text, "--save-plan", plan)
+    stored = json.loads(plan.read_text())
+    stored["tensors"].pop()
+    plan.write_text(json.dumps(stored))
+    assert "the plan is for another model" in qwin("quantize", model, out, "--use-plan", plan, code=2)

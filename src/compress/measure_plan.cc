@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compress/measure_plan.h"
+
+#include <algorithm>
+
+#include "compress/quantize_tensor.h"
+#include "compress/sensitivity.h"
+#include "qwin/error.h"
+
+namespace qwin {
+namespace {
+
+constexpr DType kTypes[] = {DType::q4, DType::q6, DType::q8};
+constexpr DType kMeasured = DType::q4;
+
+double relative_error(const Squares& squares) { return squares.weights > 0 ? squares.error / squares.weights : 0; }
+
+}  // namespace
+
+Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* calibration, std::string_view text,
+                  ThreadTeam& team, const QuantizeProgress& progress) {
+  Sensitivity sensitivity(source, text, team.size());
+  TensorQuantizer quantizer(team, group_size);
+  std::vector<const TensorInfo*> tensors = tensors_by_layer(source);
+  std::erase_if(tensors, [](const TensorInfo* tensor) { return !is_quantizable(*tensor); });
+  uint64_t done = 0, total = 0;
+  for (const TensorInfo* tensor : tensors) total += sensitivity.cost(tensor->name);
+
+  Plan plan{.group_size = group_size, .items = {}};
+  for (const TensorInfo* tensor : tensors) {
+    const ErrorFeedback* feedback = calibration == nullptr ? nullptr : calibration->feedback(tensor->name);
+    PlanItem item{.tensor = tensor->name, .options = {}};
+    double loss_by_error = 0;
+    for (const DType type : kTypes) {
+      const auto [blocks, squares] = quantizer.quantize(*tensor, type, feedback);
+      const double error = relative_error(squares);
+      if (type == kMeasured && error > 0)
+        loss_by_error =
+            sensitivity.loss(tensor->name, {blocks.data(), type, tensor->shape[0], tensor->shape[1]}) / error;
+      item.options.push_back({type, blocks.size(), loss_by_error * error});
+    }
+    plan.items.push_back(std::move(item));
+    done += sensitivity.cost(tensor->name);
+    if (progress) progress(done, total);
+  }
+  return plan;
+}
+
+void check_plan(const Plan& plan, const ModelFiles& source) {
+  const auto refuse = [](const std::string& name) {
+    throw Error(ErrorCode::invalid_argument, "the plan is for another model: it does not fit the tensor " + name);
+  };
+  size_t found = 0;
+  for (const TensorInfo& tensor : source.tensors.tensors()) {
+    if (!is_quantizable(tensor)) continue;
+    const auto item = std::ranges::find(plan.items, tensor.name, &PlanItem::tensor);
+    if (item == plan.items.end()) refuse(tensor.name);
+    for (const PlanOption& option : item->options) {
+      if (option.bytes != tensor_bytes(tensor.name, option.type, tensor.shape)) refuse(tensor.name);
+    }
+    ++found;
+  }
+  if (found != plan.items.size()) throw Error(ErrorCode::invalid_argument, "the plan is for another model");
+}
+
+}  // namespace qwin

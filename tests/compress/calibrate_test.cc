@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compress/calibrate.h"
+
+#include <gmock/gmock.h>
+
+#include "compress/span_model.h"
+#include "core/cpu_info.h"
+
+namespace qwin {
+namespace {
+
+using testing::error_of;
+using testing::SpanModel;
+
+class CalibrateTest : public ::testing::Test {
+ protected:
+  const SpanModel model_;
+  const ModelFiles files_ = model_.open();
+  ThreadTeam team_{2, allowed_cores()};
+};
+
+TEST_F(CalibrateTest, KnowsEveryMatrixOfALayerAndNoOther) {
+  int64_t read = 0, in_all = 0;
+  Calibration calibration(files_, SpanModel::text(), team_, [&](int64_t done, int64_t total) {
+    EXPECT_LE(done, total);
+    read = done, in_all = total;
+  });
+  for (const TensorInfo& tensor : files_.tensors.tensors()) {
+    const ErrorFeedback* feedback = calibration.feedback(tensor.name);
+    const bool is_layer_matrix = tensor.shape.size() == 2 && tensor.name.starts_with("model.layers.");
+    ASSERT_EQ(feedback != nullptr, is_layer_matrix) << tensor.name;
+    if (feedback == nullptr) continue;
+    EXPECT_TRUE(feedback->factorized());
+    EXPECT_EQ(feedback->num_spans() * kTile, tensor.shape[1]) << tensor.name;
+  }
+  EXPECT_EQ(read, in_all);
+  EXPECT_GE(in_all, 1000);
+}
+
+TEST_F(CalibrateTest, MatricesThatReadTheSameShareWhatIsKnown) {
+  Calibration calibration(files_, SpanModel::text(), team_, {});
+  const std::string layer = "model.layers.1.";
+  const ErrorFeedback* q = calibration.feedback(layer + "self_attn.q_proj.weight");
+  EXPECT_EQ(calibration.feedback(layer + "self_attn.v_proj.weight"), q);
+  EXPECT_NE(calibration.feedback(layer + "mlp.gate_proj.weight"), q);
+  EXPECT_EQ(calibration.feedback(layer + "mlp.gate_proj.weight"), calibration.feedback(layer + "mlp.up_proj.weight"));
+}
+
+TEST_F(CalibrateTest, AnInterruptionEndsIt) {
+  Calibration calibration(files_, SpanModel::text(), team_,
+                          [](int64_t, int64_t) { throw Error(ErrorCode::cancelled, "stopped"); });
+  EXPECT_EQ(error_of([&] { calibration.feedback("model.layers.0.self_attn.q_proj.weight"); }), "cancelled");
+}
+
+TEST_F(CalibrateTest, AShortTextIsRefused) {
+  std::string detail;
+  EXPECT_EQ(error_of([&] { Calibration(files_, "too short", team_, {}); }, &detail), "invalid_argument");
+  EXPECT_THAT(detail, ::testing::HasSubstr("at least 128 are needed"));
+}
+
+}  // namespace
+}  // namespace qwin

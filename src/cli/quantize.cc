@@ -9,6 +9,7 @@
 #include "cli/progress_bar.h"
 #include "cli/quantize_gate.h"
 #include "cli/quantize_plan.h"
+#include "cli/repair_run.h"
 #include "cli/text_file.h"
 #include "compress/quantize_model.h"
 #include "core/cpu_info.h"
@@ -20,12 +21,12 @@ namespace qwin {
 namespace {
 
 struct QuantizeArguments {
-  std::string source, destination, profile, head, calibration_file;
+  std::string source, destination, profile, head, calibration_file, python = "python3";
   int bits = 0, num_threads = 0;
   size_t group_size = 32;
   PlanArguments plan;
   GateArguments gate;
-  bool json = false;
+  bool json = false, repair = false;
 };
 
 DType own_type(const std::string& name) {
@@ -114,6 +115,7 @@ std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const
 void quantize(const QuantizeArguments& arguments) {
   QuantizeOptions options{.profile = profile_of(arguments)};
   check_plan_arguments(arguments.plan, arguments.calibration_file);
+  if (arguments.repair) check_repair(arguments.python);
   const std::string path = resolve_model(arguments.source);
   const ModelFiles source = open_model_files(path);
   const int num_threads = arguments.num_threads > 0 ? arguments.num_threads : default_num_threads();
@@ -137,6 +139,7 @@ void quantize(const QuantizeArguments& arguments) {
   };
   outcome.report = quantize_model(source, options, arguments.destination, team);
   arguments.json ? print_json(arguments, outcome) : print_table(arguments, outcome);
+  if (arguments.repair) start_repair(arguments.python, path, arguments.destination);
 }
 
 }  // namespace
@@ -157,6 +160,9 @@ void register_quantize(CLI::App& app) {
       ->check(CLI::IsMember({32, 64, 128}));
   add_plan_options(*command, arguments->plan);
   add_gate_options(*command, arguments->gate);
+  add_switch(*command, "--repair", arguments->repair,
+             "then let the source teach the result: scales, norms and biases learn for an hour or more (qwin.repair)");
+  add_option(*command, "--python", arguments->python, "with --repair, the Python that has qwin and torch");
   add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
   add_switch(*command, "--json", arguments->json, "print the result as JSON");
   command->callback([arguments] { quantize(*arguments); });

@@ -16,7 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("QWIN_BINARY", str(ROOT / "build/release/qwin"))
 TINY = ROOT / "tests/testdata/tiny"
-HIDDEN, INNER, VOCAB, LAYERS, KV = 128, 256, 320, 2, 64
+VOCAB = 320
 IDS = [[i * 37 % 290 for i in range(24)]]
 
 
@@ -27,41 +27,9 @@ def qwin(*arguments, text="", code=0):
     return done.stdout if code == 0 else done.stderr
 
 
-def shapes():
-    yield "model.embed_tokens.weight", (VOCAB, HIDDEN)
-    yield "model.norm.weight", (HIDDEN,)
-    for layer in range(LAYERS):
-        prefix = f"model.layers.{layer}."
-        yield prefix + "input_layernorm.weight", (HIDDEN,)
-        yield prefix + "post_attention_layernorm.weight", (HIDDEN,)
-        for name, rows in (("q", HIDDEN), ("k", KV), ("v", KV)):
-            yield f"{prefix}self_attn.{name}_proj.weight", (rows, HIDDEN)
-            yield f"{prefix}self_attn.{name}_proj.bias", (rows,)
-        yield prefix + "self_attn.o_proj.weight", (HIDDEN, HIDDEN)
-        yield prefix + "mlp.gate_proj.weight", (INNER, HIDDEN)
-        yield prefix + "mlp.up_proj.weight", (INNER, HIDDEN)
-        yield prefix + "mlp.down_proj.weight", (HIDDEN, INNER)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A random model whose rows are whole spans of 128 columns, as those of every real one."""
-    folder = tmp_path_factory.mktemp("model")
-    source = TINY / "qwen2_tied"
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
-        shutil.copy(source / name, folder)
-    config = json.loads((source / "config.json").read_text())
-    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER}
-    (folder / "config.json").write_text(json.dumps(config))
-    random, header, data = np.random.default_rng(3), {}, b""
-    for name, shape in shapes():
-        is_norm = name.endswith("norm.weight")
-        w = (random.standard_normal(shape) * (0.1 if is_norm else 0.08) + is_norm).astype("<f4")
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + w.nbytes]}
-        data += w.tobytes()
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return folder
+@pytest.fixture
+def model(span_model):
+    return span_model
 
 
 def logits(model, *options):
@@ -149,18 +117,15 @@ def test_what_is_wrong_is_named_and_leaves_nothing(model, tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_stopping_leaves_nothing(tmp_path, how):
+def test_stopping_leaves_nothing(tmp_path, span_shapes, span_config, how):
     """The source is too large to be done at once, and made of zeros: a sparse file."""
     folder, rows = tmp_path / "model", 200000
     folder.mkdir()
-    for name in ("tokenizer.json", "config.json"):
-        shutil.copy(TINY / "qwen2_tied" / name, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"hidden_size": HIDDEN, "intermediate_size": INNER, "vocab_size": rows}
-    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(TINY / "qwen2_tied/tokenizer.json", folder)
+    (folder / "config.json").write_text(json.dumps(span_config | {"vocab_size": rows}))
     header, at = {}, 0
-    for name, shape in shapes():
-        shape = (rows, HIDDEN) if name == "model.embed_tokens.weight" else shape
+    for name, shape in span_shapes.items():
+        shape = (rows, shape[1]) if name == "model.embed_tokens.weight" else shape
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * int(np.prod(shape))]}
         at += 4 * int(np.prod(shape))
     text = json.dumps(header).encode()
@@ -254,7 +219,7 @@ def test_a_gate_refuses_what_is_too_far_and_leaves_nothing(model, tmp_path, text
     assert "go together" in qwin("quantize", model, out, "--gate", "kld<=0.1", code=2)
 
 
-def test_a_plan_spends_the_same_size_better(model, tmp_path, text):
+def test_a_plan_spends_the_same_size_better(model, span_config, tmp_path, text):
     """Uniform 4 bits with a head of 6 beside a plan of no more bytes, which takes them to where they count."""
     out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
     uniform = json.loads(qwin("quantize", model, out, "--json"))
@@ -264,7 +229,7 @@ def test_a_plan_spends_the_same_size_better(model, tmp_path, text):
     assert types_of(report) != types_of(uniform)
     assert divergence(logits(model), logits(out)) < uniform_kl
     saved = json.loads(plan.read_text())
-    assert saved == report["plan"] and len(saved["tensors"]) == 7 * LAYERS + 1
+    assert saved == report["plan"] and len(saved["tensors"]) == 7 * span_config["num_hidden_layers"] + 1
     assert all(types_of(report)[t["tensor"]] == t["type"] for t in saved["tensors"])
     again = tmp_path / "again.gguf"
     table = qwin("quantize", model, again, "--use-plan", plan)
@@ -301,3 +266,10 @@ def test_plans_that_cannot_be_are_refused(model, tmp_path, text):
     stored["tensors"].pop()
     plan.write_text(json.dumps(stored))
     assert "the plan is for another model" in qwin("quantize", model, out, "--use-plan", plan, code=2)
+
+
+def test_repair_needs_a_python_that_has_it(model, tmp_path):
+    out = tmp_path / "out.gguf"
+    message = qwin("quantize", model, out, "--repair", "--python", "/nowhere/python", code=2)
+    assert "-m qwin.repair" in message and "--python" in message
+    assert not out.exists()

@@ -43,8 +43,8 @@ def blocks_of(name, rng):
 
 
 def own_blocks(name, rng):
-    """Random blocks of Q4, Q6 or Q8, without infinite scales, and their floats."""
-    size = {"Q4": 68, "Q6": 100, "Q8": 130}[name]
+    """Random blocks of Q3, Q4, Q6 or Q8, without infinite scales, and their floats."""
+    size = {"Q3": 52, "Q4": 68, "Q6": 100, "Q8": 130}[name]
     data = rng.integers(0, 256, (33, size), dtype=np.uint8)
     if name == "Q8":
         set_f16(data, 0, (rng.standard_normal(33) * 0.02).astype(np.float16).view(np.uint16))
@@ -57,11 +57,17 @@ def own_blocks(name, rng):
     data[:, :4] = head.astype("<u4")[:, None].view(np.uint8)
     sub = (head[:, None] >> (5 * np.arange(4, dtype=np.uint32)) & 31).astype(np.int32)
     sub = np.where(sub > 15, sub - 32, sub)
-    pairs = data[:, 4:68].reshape(-1, 2, 1, 32)
-    codes = np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 4, 32).astype(np.int32)
-    if name == "Q4":
-        codes = np.array(gguf.quants.IQ4_NL.kvalues, np.int32)[codes]
+    table = np.array(gguf.quants.IQ4_NL.kvalues, np.int32)
+    if name == "Q3":
+        low = data[:, None, 4:36] >> (2 * np.arange(4, dtype=np.uint8))[None, :, None] & 3
+        high = (data[:, None, 36:] >> np.arange(8, dtype=np.uint8)[None, :, None] & 1).reshape(-1, 4, 32)
+        codes = table[2 * (low + 4 * high)]
     else:
+        pairs = data[:, 4:68].reshape(-1, 2, 1, 32)
+        codes = np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 4, 32).astype(np.int32)
+    if name == "Q4":
+        codes = table[codes]
+    elif name == "Q6":
         codes = (codes | (data[:, None, 68:] >> (2 * np.arange(4))[None, :, None] & 3).astype(np.int32) << 4) - 32
     d = (scale << 3).astype(np.uint16).view(np.float16).astype(np.float32)[:, None] * np.float32(2**-12) * sub.astype(np.float32)
     return data, d[:, :, None] * codes.astype(np.float32)
@@ -86,7 +92,7 @@ def main():
             floats = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name]).astype("<f4").ravel()
             out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
         own = np.random.default_rng(20260101)
-        for name in ["Q4", "Q6", "Q8"]:
+        for name in ["Q4", "Q6", "Q8", "Q3"]:
             data, floats = own_blocks(name, own)
             out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
 

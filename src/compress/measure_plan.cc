@@ -10,8 +10,7 @@
 namespace qwin {
 namespace {
 
-constexpr DType kTypes[] = {DType::q4, DType::q6, DType::q8};
-constexpr DType kMeasured = DType::q4;
+constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q6, DType::q8};  // the first is measured
 
 double relative_error(const Squares& squares) { return squares.weights > 0 ? squares.error / squares.weights : 0; }
 
@@ -34,11 +33,12 @@ Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* cali
     for (const DType type : kTypes) {
       const auto [blocks, squares] = quantizer.quantize(*tensor, type, feedback);
       const double error = relative_error(squares);
-      if (type == kMeasured && error > 0)
+      if (type == kTypes[0] && error > 0)
         loss_by_error =
             sensitivity.loss(tensor->name, {blocks.data(), type, tensor->shape[0], tensor->shape[1]}) / error;
       item.options.push_back({type, blocks.size(), loss_by_error * error});
     }
+    std::ranges::sort(item.options, {}, &PlanOption::bytes);
     plan.items.push_back(std::move(item));
     done += sensitivity.cost(tensor->name);
     if (progress) progress(done, total);

@@ -55,7 +55,7 @@ void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size
   for (size_t row = first; row < last; ++row) {
     std::byte* blocks = out + row * row_bytes(type, columns);
     read_row(tensor, row, weights.data());
-    quantize_spans(type, weights.data(), columns, nullptr, group_size, blocks);
+    quantize_spans(type, weights.data(), columns, group_size, blocks);
     dequantize(type, blocks, columns, back.data());
     squares[row] = {};
     for (size_t i = 0; i < columns; ++i) {

@@ -45,7 +45,7 @@ inline constexpr int kVectorBytes = 4 * kTileRows;  // one quad of a tile in byt
 enum class CodeKind : uint8_t { u4, u5, u6, u8, lut4 };
 enum class ScaleKind : uint8_t { flat, flat_min, nested32, nested32_min, nested16, nested16_min, span_sub5, span };
 
-// One a quantized file type, which it represents without loss.
+// One a quantized file type, which it represents without loss; Q3's codes are some of Q4's.
 enum class PackedFormat : uint8_t {
   q4_0,
   q4_1,

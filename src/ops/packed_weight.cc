@@ -33,6 +33,7 @@ PackedFormat packed_format(DType type) {
     case DType::q6_k: return PackedFormat::q6_k;
     case DType::iq4_nl: return PackedFormat::iq4_nl;
     case DType::iq4_xs: return PackedFormat::iq4_xs;
+    case DType::q3:
     case DType::q4: return PackedFormat::q4;
     case DType::q6: return PackedFormat::q6;
     case DType::q8: return PackedFormat::q8;
@@ -128,7 +129,7 @@ void quantize_stored_row(const StoredMatrix& stored, size_t row, DType type, std
   blocks.resize(row_bytes(type, padded));
   dequantize(stored.dtype, stored.data + row * stored.row_bytes(), stored.columns, floats.data());
   if (type == DType::q8_0) return quantize_q8_0(floats.data(), padded, blocks.data());
-  quantize_spans(type, floats.data(), padded, nullptr, 32, blocks.data());
+  quantize_spans(type, floats.data(), padded, 32, blocks.data());
 }
 
 using PackRowFn = void (*)(UnpackBlockFn unpack, const std::byte* blocks, size_t num_blocks, size_t block_bytes,

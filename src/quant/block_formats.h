@@ -150,6 +150,16 @@ struct BlockQ4 {
 };
 static_assert(sizeof(BlockQ4) == 68);
 
+// w = d * sub[g] * kIq4Values[2 * q], q in 0..7: every other code of Q4, as which it lies in memory
+//   ql[i]         = | low 2 of e(96+i) | e(64+i) | e(32+i) | e(i) |             i in 0..31
+//   qh[i]         bit k = bit 2 of e(16k+i)                                     k in 0..7, i in 0..15
+struct BlockQ3 {
+  uint32_t head;
+  uint8_t ql[32];
+  uint8_t qh[16];
+};
+static_assert(sizeof(BlockQ3) == 52);
+
 // w = d * sub[g] * (q - 32), q in 0..63
 //   ql            four low bits as Q4's qs
 //   qh[i]         = | high 2 of e(96+i) | e(64+i) | e(32+i) | e(i) |            i in 0..31

@@ -159,11 +159,23 @@ void unpack(const BlockIQ4_XS& s, CodeBlock* b) {
   }
 }
 
-// The head and the nibbles of a span block.
-void unpack_span(uint32_t head, const uint8_t (&nibbles)[64], CodeBlock* b) {
+void unpack_head(uint32_t head, CodeBlock* b) {
   b->d_bits = static_cast<uint16_t>(head >> 20 << 3);
   for (int g = 0; g < 4; ++g) b->sub_scales[g] = static_cast<int16_t>(static_cast<int32_t>(head << (27 - 5 * g)) >> 27);
+}
+
+// The head and the nibbles of a span block.
+void unpack_span(uint32_t head, const uint8_t (&nibbles)[64], CodeBlock* b) {
+  unpack_head(head, b);
   for (int i = 0; i < 2; ++i) unpack_nibbles(nibbles + 32 * i, 32, b->quants + 64 * i);
+}
+
+void unpack(const BlockQ3& s, CodeBlock* b) {
+  unpack_head(s.head, b);
+  for (int i = 0; i < kSpanElements; ++i) {
+    const int low = (s.ql[i % 32] >> (i / 32 * 2)) & 3, high = (s.qh[i % 16] >> (i / 16)) & 1;
+    b->quants[i] = static_cast<uint8_t>(2 * (low | high << 2));
+  }
 }
 
 void unpack(const BlockQ4& s, CodeBlock* b) { unpack_span(s.head, s.qs, b); }
@@ -212,6 +224,7 @@ const CodeFormat* code_format(DType type) {
       {128, 32, 4, 0, false, true},      // Q4
       {128, 32, 6, 32, false, false},    // Q6
       {128, 128, 8, 128, false, false},  // Q8
+      {128, 32, 4, 0, false, true},      // Q3: as codes of Q4
   };
   static_assert(std::size(kFormats) == kNumDTypes - static_cast<int>(DType::q4_0));
   return type < DType::q4_0 ? nullptr : &kFormats[static_cast<int>(type) - static_cast<int>(DType::q4_0)];
@@ -234,6 +247,7 @@ UnpackBlockFn unpack_block(DType type) {
     case DType::q4: return unpack_stored<BlockQ4>;
     case DType::q6: return unpack_stored<BlockQ6>;
     case DType::q8: return unpack_stored<BlockQ8>;
+    case DType::q3: return unpack_stored<BlockQ3>;
     case DType::f32:
     case DType::f16:
     case DType::bf16: return nullptr;
@@ -252,7 +266,7 @@ void decode_block(DType type, const std::byte* src, CodeBlock* block) {
   block->sub_scales[0] = 1;
   if (!format->has_mins) std::fill_n(block->sub_mins, 16, int16_t{0});
   unpack_block(type)(src, block);
-  block->d = half_to_float(block->d_bits) * (type == DType::q4 || type == DType::q6 ? kHeadUnit : 1);
+  block->d = half_to_float(block->d_bits) * (has_head(type) ? kHeadUnit : 1);
   block->dmin = half_to_float(block->dmin_bits);
   set_codes(*format, block);
 }

@@ -19,7 +19,7 @@ struct CodeFormat {
   int bits;          // a stored quant is in 0 … 2^bits - 1
   int zero_point;    // code = quant - zero_point; unused when has_table
   bool has_mins;     // Q4_1, Q5_1, Q2_K, Q4_K, Q5_K; otherwise dmin and sub_mins are zero
-  bool has_table;    // IQ4_NL, IQ4_XS, Q4: code = kIq4Values[quant]
+  bool has_table;    // IQ4_NL, IQ4_XS, Q3, Q4: code = kIq4Values[quant]
 
   int num_groups() const { return num_elements / group_size; }
 };
@@ -31,7 +31,7 @@ const CodeFormat* code_format(DType type);
 struct CodeBlock {
   int32_t num_elements;
   int32_t group_size;
-  uint16_t d_bits;     // f16 bits of d as stored; Q4, Q6: in units of kHeadUnit
+  uint16_t d_bits;     // f16 bits of d as stored; Q3, Q4, Q6: in units of kHeadUnit
   uint16_t dmin_bits;  // f16 bits of dmin; Q4_1 and Q5_1: of -m, their m with the sign flipped
   float d;
   float dmin;

@@ -18,26 +18,31 @@ namespace {
 constexpr int kGroup = 32;
 constexpr int kLargestSub = 15;  // -16 is left to files of others: both signs reach as far
 
-// Where between the values of kIq4Values a number in units of half a step lies: place 2 * x + 256.
-constexpr auto kNearestIq4 = [] {
-  std::array<uint8_t, 512> nearest{};
-  for (int place = 0; place < 512; ++place) {
-    int index = 0;  // boundaries lie at multiples of a half: the middle of a place is on one side of each
-    while (index < 15 && 2 * (place - 256) + 1 > 2 * (kIq4Values[index] + kIq4Values[index + 1])) ++index;
-    nearest[static_cast<size_t>(place)] = static_cast<uint8_t>(index);
-  }
-  return nearest;
-}();
-
-// The codes of Q4: a table whose longer end is the negative one.
+// Every kStep-th of kIq4Values, whose longer end is the negative one.
+template <int kStep>
 struct TableCodes {
   static constexpr float kFarthest = 127;
+  static constexpr int kLast = 16 / kStep - 1;
+  static constexpr int code(int quant) { return kIq4Values[kStep * quant]; }
+  // Where between the values a number in units of half a step lies: place 2 * x + 256.
+  static constexpr auto kNearest = [] {
+    std::array<uint8_t, 512> nearest{};
+    for (int place = 0; place < 512; ++place) {
+      int index = 0;  // boundaries lie at multiples of a half: the middle of a place is on one side of each
+      while (index < kLast && 2 * (place - 256) + 1 > 2 * (code(index) + code(index + 1))) ++index;
+      nearest[static_cast<size_t>(place)] = static_cast<uint8_t>(index);
+    }
+    return nearest;
+  }();
+
   static int quant(float x) {
     const float place = std::floor(2 * x) + 256;
-    return kNearestIq4[static_cast<size_t>(std::clamp(place, 0.0f, 511.0f))];
+    return kNearest[static_cast<size_t>(std::clamp(place, 0.0f, 511.0f))];
   }
-  static float value(int quant) { return kIq4Values[quant]; }
+  static float value(int quant) { return static_cast<float>(code(quant)); }
 };
+using Q3Codes = TableCodes<2>;
+using Q4Codes = TableCodes<1>;
 
 // The codes of Q6.
 struct LinearCodes {
@@ -174,8 +179,13 @@ uint32_t head_of(const SpanScales& scales) {
 }
 
 template <typename Codes>
-uint32_t quantize_span(const float* w, const float* importance, size_t group_size, uint8_t* quants) {
-  const SpanScales scales = search_span<Codes>(w, importance, group_size);
+uint32_t quantize_span(const float* w, size_t group_size, uint8_t* quants) {
+  static constexpr auto kAlike = [] {
+    std::array<float, kSpanElements> ones{};
+    ones.fill(1);
+    return ones;
+  }();
+  const SpanScales scales = search_span<Codes>(w, kAlike.data(), group_size);
   for (size_t g = 0; g < scales.subs.size(); ++g) {
     const float scale = scale_of_bits(scales.bits) * static_cast<float>(scales.subs[g]);
     const float inverse = scale == 0 ? 0 : 1 / scale;
@@ -222,6 +232,15 @@ void pack_nibbles(const uint8_t* quants, uint8_t (&out)[64]) {
   }
 }
 
+BlockQ3 pack_q3(uint32_t head, const uint8_t* quants) {
+  BlockQ3 block{.head = head, .ql = {}, .qh = {}};
+  for (size_t i = 0; i < kSpanElements; ++i) {
+    block.ql[i % 32] = static_cast<uint8_t>(block.ql[i % 32] | (quants[i] & 3) << (i / 32 * 2));
+    block.qh[i % 16] = static_cast<uint8_t>(block.qh[i % 16] | (quants[i] >> 2) << (i / 16));
+  }
+  return block;
+}
+
 BlockQ4 pack_q4(uint32_t head, const uint8_t* quants) {
   BlockQ4 block{.head = head, .qs = {}};
   pack_nibbles(quants, block.qs);
@@ -239,15 +258,21 @@ BlockQ6 pack_q6(uint32_t head, const uint8_t* quants) {
   return block;
 }
 
-void quantize_block(const float* w, const float* importance, size_t group_size, BlockQ4* block) {
+void quantize_block(const float* w, size_t group_size, BlockQ3* block) {
   uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<TableCodes>(w, importance, group_size, quants);
+  const uint32_t head = quantize_span<Q3Codes>(w, group_size, quants);
+  *block = pack_q3(head, quants);
+}
+
+void quantize_block(const float* w, size_t group_size, BlockQ4* block) {
+  uint8_t quants[kSpanElements];
+  const uint32_t head = quantize_span<Q4Codes>(w, group_size, quants);
   *block = pack_q4(head, quants);
 }
 
-void quantize_block(const float* w, const float* importance, size_t group_size, BlockQ6* block) {
+void quantize_block(const float* w, size_t group_size, BlockQ6* block) {
   uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<LinearCodes>(w, importance, group_size, quants);
+  const uint32_t head = quantize_span<LinearCodes>(w, group_size, quants);
   *block = pack_q6(head, quants);
 }
 
@@ -264,7 +289,7 @@ int8_t quant_q8(float w, float scale) {
   return static_cast<int8_t>(std::clamp(std::round(w * inverse), -127.0f, 127.0f));
 }
 
-void quantize_block(const float* w, const float*, size_t, BlockQ8* block) {
+void quantize_block(const float* w, size_t, BlockQ8* block) {
   const float scale = scale_q8(w, block);
   for (int i = 0; i < kSpanElements; ++i) block->qs[i] = quant_q8(w[i], scale);
 }
@@ -277,10 +302,18 @@ void check_span(const float* w, const char* type) {
   }
 }
 
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ3* block) {
+  uint8_t quants[kSpanElements];
+  double cost = 0;
+  const uint32_t head = quantize_span_in_order<Q3Codes>(span, group_size, quants, cost);
+  *block = pack_q3(head, quants);
+  return cost;
+}
+
 double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ4* block) {
   uint8_t quants[kSpanElements];
   double cost = 0;
-  const uint32_t head = quantize_span_in_order<TableCodes>(span, group_size, quants, cost);
+  const uint32_t head = quantize_span_in_order<Q4Codes>(span, group_size, quants, cost);
   *block = pack_q4(head, quants);
   return cost;
 }
@@ -313,25 +346,18 @@ double quantize_block_in_order(const OrderedSpan& span, size_t group_size, std::
 }
 
 template <typename Block>
-void quantize_blocks(const float* src, size_t n, const float* importance, size_t group_size, std::byte* dst,
-                     const char* type) {
-  static constexpr auto kAlike = [] {
-    std::array<float, kSpanElements> ones{};
-    ones.fill(1);
-    return ones;
-  }();
+void quantize_blocks(const float* src, size_t n, size_t group_size, std::byte* dst, const char* type) {
   for (size_t i = 0; i < n; i += kSpanElements, dst += sizeof(Block)) {
     check_span(src + i, type);
     Block block;
-    quantize_block(src + i, importance == nullptr ? kAlike.data() : importance + i, group_size, &block);
+    quantize_block(src + i, group_size, &block);
     std::memcpy(dst, &block, sizeof(block));
   }
 }
 
 }  // namespace
 
-void quantize_spans(DType type, const float* src, size_t n, const float* importance, size_t group_size,
-                    std::byte* dst) {
+void quantize_spans(DType type, const float* src, size_t n, size_t group_size, std::byte* dst) {
   const std::string name(dtype_info(type).name);
   if (n % kSpanElements != 0) {
     throw Error(ErrorCode::bad_shape, std::to_string(n) + " elements are not whole " + name + " blocks of 128");
@@ -340,15 +366,17 @@ void quantize_spans(DType type, const float* src, size_t n, const float* importa
     throw Error(ErrorCode::invalid_argument, "groups of " + std::to_string(group_size) + "; use 32, 64 or 128");
   }
   switch (type) {
-    case DType::q4: return quantize_blocks<BlockQ4>(src, n, importance, group_size, dst, "Q4");
-    case DType::q6: return quantize_blocks<BlockQ6>(src, n, importance, group_size, dst, "Q6");
-    case DType::q8: return quantize_blocks<BlockQ8>(src, n, importance, group_size, dst, "Q8");
+    case DType::q3: return quantize_blocks<BlockQ3>(src, n, group_size, dst, "Q3");
+    case DType::q4: return quantize_blocks<BlockQ4>(src, n, group_size, dst, "Q4");
+    case DType::q6: return quantize_blocks<BlockQ6>(src, n, group_size, dst, "Q6");
+    case DType::q8: return quantize_blocks<BlockQ8>(src, n, group_size, dst, "Q8");
     default: throw Error(ErrorCode::bad_type, name + " is no type of span blocks");
   }
 }
 
 double quantize_span_in_order(DType type, const OrderedSpan& span, size_t group_size, std::byte* dst) {
   switch (type) {
+    case DType::q3: return quantize_block_in_order<BlockQ3>(span, group_size, dst, "Q3");
     case DType::q4: return quantize_block_in_order<BlockQ4>(span, group_size, dst, "Q4");
     case DType::q6: return quantize_block_in_order<BlockQ6>(span, group_size, dst, "Q6");
     case DType::q8: return quantize_block_in_order<BlockQ8>(span, group_size, dst, "Q8");

@@ -86,19 +86,21 @@ TEST_F(QuantizeModelTest, APlanMeasuresEveryMatrix) {
   check_plan(plan, files_);
   EXPECT_EQ(plan.items.size(), 15u);  // seven a layer, and the embedding
   for (const PlanItem& item : plan.items) {
-    ASSERT_EQ(item.options.size(), 3u);
+    ASSERT_EQ(item.options.size(), 4u);
+    EXPECT_EQ(item.options[0].type, DType::q3);
     EXPECT_GT(item.options[0].loss, item.options[1].loss) << item.tensor;
     EXPECT_GT(item.options[1].loss, item.options[2].loss) << item.tensor;
-    EXPECT_GT(item.options[2].loss, 0) << item.tensor;
+    EXPECT_GT(item.options[2].loss, item.options[3].loss) << item.tensor;
+    EXPECT_GT(item.options[3].loss, 0) << item.tensor;
   }
-  const uint64_t q4_bytes = plan.bytes();
-  const double q4_loss = plan.loss();
-  choose_within(plan, q4_bytes * 5 / 4);
-  EXPECT_LT(plan.loss(), q4_loss / 2);
+  const uint64_t smallest = plan.bytes();
+  const double most = plan.loss();
+  choose_within(plan, smallest * 5 / 4);
+  EXPECT_LT(plan.loss(), most / 2);
 
   Calibration calibration(files_, SpanModel::text(), team_, {});
   const Plan calibrated = measure_plan(files_, 32, &calibration, SpanModel::text(), team_, {});
-  EXPECT_LT(calibrated.loss(), q4_loss);
+  EXPECT_LT(calibrated.loss(), most);
 }
 
 TEST_F(QuantizeModelTest, APlanForAnotherModelIsRefused) {

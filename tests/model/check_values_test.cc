@@ -67,7 +67,7 @@ TEST(FindNonFiniteTest, FindsEveryScaleOfEveryBlockType) {
 }
 
 TEST(FindNonFiniteTest, FindsScalesThatShareAWord) {
-  for (const DType dtype : {DType::q4, DType::q6}) {
+  for (const DType dtype : {DType::q3, DType::q4, DType::q6}) {
     const size_t block = dtype_info(dtype).block_bytes;
     const std::string bytes(5 * block, '\0');
     EXPECT_EQ(find(dtype, with_value<uint32_t>(bytes, 3 * block, 0xf8000000)), 3u);
@@ -82,7 +82,7 @@ TEST(FindNonFiniteTest, IgnoresTheQuantsOfABlock) {
     for (const ScalePlace& place : kScales) {
       if (place.dtype == dtype) bytes = with_value<uint16_t>(bytes, place.offset, 0);
     }
-    if (dtype == DType::q4 || dtype == DType::q6) bytes = with_value<uint32_t>(bytes, 0, 0);
+    if (has_head(dtype)) bytes = with_value<uint32_t>(bytes, 0, 0);
     EXPECT_EQ(find(dtype, bytes), std::nullopt) << dtype_info(dtype).name;
   }
 }

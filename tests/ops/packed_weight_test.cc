@@ -71,11 +71,11 @@ TEST(PackedWeightTest, QuantizesLikeAFileOfThatType) {
   const size_t rows = 37, columns = 384;
   for (const DType from : {DType::f32, DType::f16, DType::q5_0}) {
     const StoredBlocks blocks(random, from, rows, columns);
-    for (const DType type : {DType::q4, DType::q6, DType::q8}) {
+    for (const DType type : {DType::q3, DType::q4, DType::q6, DType::q8}) {
       StoredMatrix file{nullptr, type, rows, columns};
       std::vector<std::byte> bytes(rows * file.row_bytes());
       for (size_t i = 0; i < rows; ++i)
-        quantize_spans(type, blocks.row(i).data(), columns, nullptr, 32, bytes.data() + i * file.row_bytes());
+        quantize_spans(type, blocks.row(i).data(), columns, 32, bytes.data() + i * file.row_bytes());
       file.data = bytes.data();
       const size_t packed = packed_weight_bytes(file, type);
       ASSERT_EQ(packed_weight_bytes(blocks.stored, type), packed);

@@ -18,7 +18,7 @@ namespace qwin {
 inline constexpr DType kAllDTypes[kNumDTypes] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0,   DType::q4_1,
                                                  DType::q5_0, DType::q5_1, DType::q8_0, DType::q2_k,   DType::q3_k,
                                                  DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs,
-                                                 DType::q4,   DType::q6,   DType::q8};
+                                                 DType::q4,   DType::q6,   DType::q8,   DType::q3};
 
 inline std::vector<size_t> half_offsets(DType dtype) {
   switch (dtype) {
@@ -46,7 +46,7 @@ struct StoredBlocks {
         continue;
       }
       for (size_t i = 0; i < info.block_bytes; ++i) bytes[at + i] = static_cast<std::byte>(random());
-      if (dtype == DType::q4 || dtype == DType::q6) {
+      if (has_head(dtype)) {
         put_head(0.001f * std::fabs(normal(random)), static_cast<uint32_t>(random()), &bytes[at]);
         continue;
       }

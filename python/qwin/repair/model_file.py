@@ -25,10 +25,10 @@ from qwin.errors import ModelFileError
 
 Floats = NDArray[np.float32]
 
-F32, F16, BF16, Q4, Q6, Q8 = 0, 1, 30, 0x51570004, 0x51570006, 0x51570008
+F32, F16, BF16, Q3, Q4, Q6, Q8 = 0, 1, 30, 0x51570003, 0x51570004, 0x51570006, 0x51570008
 SPAN = 128
-BLOCK_BYTES = {F32: 4, F16: 2, BF16: 2, Q4: 68, Q6: 100, Q8: 130}
-BLOCK_ELEMENTS = {F32: 1, F16: 1, BF16: 1, Q4: SPAN, Q6: SPAN, Q8: SPAN}
+BLOCK_BYTES = {F32: 4, F16: 2, BF16: 2, Q3: 52, Q4: 68, Q6: 100, Q8: 130}
+BLOCK_ELEMENTS = {F32: 1, F16: 1, BF16: 1, Q3: SPAN, Q4: SPAN, Q6: SPAN, Q8: SPAN}
 HEAD_UNIT = 2.0**-12  # of the 12 bits of a scale
 TABLE = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int16)
 ALIGNMENT = 32
@@ -150,7 +150,7 @@ class QuantizedFile:
         return name in self.tensors
 
     def is_spans(self, name: str) -> bool:
-        return self.tensors[name].type in (Q4, Q6, Q8)
+        return self.tensors[name].type in (Q3, Q4, Q6, Q8)
 
     def _stored(self, name: str) -> tuple[StoredTensor, NDArray[np.uint8]]:
         if name not in self.tensors:
@@ -179,9 +179,7 @@ class QuantizedFile:
             scales = (head >> 20 << 3).astype(np.uint16).view(np.float16).astype(np.float32) * np.float32(HEAD_UNIT)
             subs = (head[:, None] >> np.arange(0, 20, 5, dtype=np.uint32) & 31).astype(np.int16)
             subs = np.where(subs > 15, subs - 32, subs).astype(np.int16)
-            codes = _nibbles(blocks[:, 4:68])
-            integers = TABLE[codes] if tensor.type == Q4 else codes.astype(np.int16) + _upper(blocks[:, 68:]) - 32
-            integers = integers * np.repeat(subs, 32, axis=1)
+            integers = _codes(blocks[:, 4:], tensor.type) * np.repeat(subs, 32, axis=1)
         return Spans(scales.reshape(rows, -1), integers.astype(np.int16, copy=False).reshape(rows, columns))
 
     def write(self, path: str | os.PathLike[str], scales: Mapping[str, Floats], floats: Mapping[str, Floats]) -> None:
@@ -225,16 +223,30 @@ def _stored_floats(values: Floats, kind: int) -> NDArray[np.uint8]:
     return values.reshape(-1).astype(np.float32 if kind == F32 else np.float16).view(np.uint8)
 
 
+def _codes(data: NDArray[np.uint8], kind: int) -> NDArray[np.int16]:
+    """[blocks, bytes after the head] -> [blocks, 128]."""
+    if kind == Q3:
+        return TABLE[2 * _pairs(data[:, :32]) + 8 * _bits(data[:, 32:])]
+    codes = _nibbles(data[:, :64])
+    return TABLE[codes] if kind == Q4 else codes.astype(np.int16) + 16 * _pairs(data[:, 64:]) - 32
+
+
 def _nibbles(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[blocks, 64] -> [blocks, 128]: byte i of a half has elements i (low bits) and 32 + i of its 64."""
     halves = data.reshape(-1, 2, 1, 32)
     return np.concatenate([halves & 15, halves >> 4], axis=2).reshape(-1, SPAN)
 
 
-def _upper(data: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """[blocks, 32] -> [blocks, 128] in place of bits 4 and 5: byte i has those of elements i, 32 + i, 64 + i, 96 + i."""
+def _pairs(data: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """[blocks, 32] -> [blocks, 128], two bits each: byte i has those of elements i, 32 + i, 64 + i, 96 + i."""
     shifts = np.arange(0, 8, 2, dtype=np.uint8)[None, :, None]
-    return ((data[:, None, :] >> shifts & 3) << 4).reshape(-1, SPAN).astype(np.int16)
+    return (data[:, None, :] >> shifts & 3).reshape(-1, SPAN).astype(np.int16)
+
+
+def _bits(data: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """[blocks, 16] -> [blocks, 128], one bit each: byte i has those of elements i, 16 + i, 32 + i, ...."""
+    shifts = np.arange(8, dtype=np.uint8)[None, :, None]
+    return (data[:, None, :] >> shifts & 1).reshape(-1, SPAN).astype(np.int16)
 
 
 def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:

@@ -38,7 +38,7 @@ struct EngineOptions {
   int max_batch_size = 16;           // sequences that run at once
   double batch_timeout_seconds = 0;  // how long an idle engine holds a first request so that others can join it
   int max_queue_length = 256;        // requests that wait for a place; more are refused (queue_full)
-  double max_step_seconds = 0.15;    // prompts are read in pieces that keep a step below this; 0: as large as can be
+  double max_step_seconds = 0.19;    // prompts are read in pieces that keep a step below this; 0: as large as can be
   bool prefix_cache = true;          // keep K and V of what was read and written for later requests that begin so
   std::string cache_directory = {};  // where the prefix cache lives on across restarts; empty: nowhere
   uint64_t cache_max_bytes = uint64_t{4} << 30;  // of files there

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 
 #include "kv_store/page_file.h"
 #include "qwin/error.h"
@@ -15,7 +16,8 @@ namespace qwin {
 
 namespace {
 
-// Pages waiting to be written; what comes while the disk is slower than that is not kept.
+// Pages waiting to be written, and never more than the directory may hold; what comes while the disk is slower than
+// that is not kept.
 constexpr uint64_t kMaxQueuedBytes = uint64_t{128} << 20;
 
 }  // namespace
@@ -109,33 +111,57 @@ std::optional<PageArchive::Match> DiskArchive::find(const PageDigest& parent, st
   return best;
 }
 
-bool DiskArchive::load(const PageDigest& digest, int32_t page) {
-  const std::lock_guard lock(mutex_);
-  const auto entry = entries_.find(digest);
-  if (entry == entries_.end()) return false;
-  const PageFile file(path_of(digest));
+size_t DiskArchive::load(std::span<const PageFetch> fetches) {
+  std::vector<Expected> expected;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const PageFetch& fetch : fetches) {
+      const auto entry = entries_.find(fetch.digest);
+      if (entry == entries_.end()) break;
+      expected.push_back({fetch, entry->second.parent, entry->second.tokens});
+    }
+  }
+  std::vector<std::future<std::string>> reasons;
+  for (const Expected& one : expected) {
+    reasons.push_back(std::async(std::launch::async, [this, &one] { return read(one); }));
+  }
+  size_t num_loaded = 0;
+  bool all_loaded = true;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const std::string reason = reasons[i].get();
+    const std::lock_guard lock(mutex_);
+    if (!entries_.contains(expected[i].fetch.digest)) {  // made room meanwhile
+      all_loaded = false;
+    } else if (!reason.empty()) {
+      all_loaded = false;
+      ++stats_.rejected[reason];
+      remove(expected[i].fetch.digest);
+    } else if (all_loaded) {
+      use(expected[i].fetch.digest);
+      ++num_loaded;
+    }
+  }
+  return num_loaded;
+}
+
+std::string DiskArchive::read(const Expected& expected) const {
+  const PageFile file(path_of(expected.fetch.digest));
   std::string reason = file.error();
-  if (reason.empty()) {
-    const std::optional<PageFileHeader> header = file.header(reason);
-    if (header && (header->parent != entry->second.parent || header->tokens != entry->second.tokens)) reason = "tokens";
-    if (header && reason.empty()) reason = file.read_payload(*header, options_.page_bytes(page));
-  }
-  if (reason.empty()) {
-    use(digest);
-    return true;
-  }
-  ++stats_.rejected[reason];
-  remove(digest);
-  return false;
+  if (!reason.empty()) return reason;
+  const std::optional<PageFileHeader> header = file.header(reason);
+  if (!header) return reason;
+  if (header->parent != expected.parent || header->tokens != expected.tokens) return "tokens";
+  return file.read_payload(*header, options_.page_bytes(expected.fetch.page));
 }
 
 void DiskArchive::store(const PageDigest& parent, std::span<const int32_t> tokens, int32_t page) {
   const PageDigest digest = child(parent, tokens);
   const std::span<const std::byte> payload = options_.page_bytes(page);
+  const uint64_t most_queued = std::min(kMaxQueuedBytes, options_.max_bytes);
   {
     const std::lock_guard lock(mutex_);
     if (entries_.contains(digest)) return use(digest);
-    if (queued_.contains(digest) || queued_bytes_ + payload.size() > kMaxQueuedBytes) return;
+    if (queued_.contains(digest) || queued_bytes_ + payload.size() > most_queued) return;
     queue_.push_back({digest, parent, {tokens.begin(), tokens.end()}, {payload.begin(), payload.end()}});
     queued_.insert(digest);
     queued_bytes_ += payload.size();

@@ -43,7 +43,8 @@ class DiskArchive : public PageArchive {
   PageDigest root(const CachePlan& plan) const override;
   PageDigest child(const PageDigest& parent, std::span<const int32_t> tokens) const override;
   std::optional<Match> find(const PageDigest& parent, std::span<const int32_t> tokens) override;
-  bool load(const PageDigest& digest, int32_t page) override;
+  // Files are read and verified side by side.
+  size_t load(std::span<const PageFetch> fetches) override;
   void store(const PageDigest& parent, std::span<const int32_t> tokens, int32_t page) override;
 
   DiskArchiveStats stats() const;
@@ -64,7 +65,15 @@ class DiskArchive : public PageArchive {
     std::vector<std::byte> payload;
   };
 
+  struct Expected {
+    PageFetch fetch;
+    PageDigest parent;
+    std::vector<int32_t> tokens;
+  };
+
   std::filesystem::path path_of(const PageDigest& digest) const;
+  // The reason why not, or empty.
+  std::string read(const Expected& expected) const;
   void scan();
   void add(const PageDigest& digest, Entry entry);
   // Takes an entry out of the index and its file off the disk.

@@ -2,64 +2,60 @@
 #include "scheduler/cost_model.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace qwin {
 
 namespace {
 
-// Half of what is known comes from the last 70 steps.
-constexpr double kForgetting = 0.99;
-// Features of similar size keep the covariance well conditioned.
+// Half of what is known comes from the last 23 steps.
+constexpr double kForgetting = 0.97;
+// Features of similar size.
 constexpr double kTokenUnit = 64, kKeyUnit = 65536;
-// Without bounds, steps that are all alike would let what they say nothing about grow for ever.
-constexpr double kMaxVariance = 1e3;
+// What steps that are all alike say nothing about stays as it was.
+constexpr double kInertia = 1e-3;
+constexpr int kSweeps = 30;
 
-// Kernels take more tokens in steps, not along a line: a step that took longer than the line says makes the model
-// careful for a while.
-constexpr double kMostCaution = 2, kCalming = 0.85;
+// Kernels take more tokens in groups, not along a line, and others use the machine: steps deviate. Twice the mean
+// deviation of some ten steps covers nineteen of twenty; no single one counts for more than a quarter of what it took.
+constexpr double kDeviationRate = 0.1, kDeviations = 2, kMostDeviation = 0.25;
 
 }  // namespace
-
-CostModel::CostModel() {
-  for (size_t i = 0; i < 3; ++i) covariance_[i][i] = kMaxVariance;  // nothing is known: the first steps count in full
-}
 
 CostModel::Vector CostModel::features(const StepLoad& load) {
   return {1, static_cast<double>(load.tokens) / kTokenUnit, load.keys / kKeyUnit};
 }
 
-double CostModel::seconds(const StepLoad& load) const { return caution_ * line(load); }
+double CostModel::careful_seconds(const StepLoad& load) const {
+  const double expected = seconds(load);
+  return expected + kDeviations * std::min(deviation_, kMostDeviation * expected);
+}
 
-double CostModel::line(const StepLoad& load) const {
+double CostModel::seconds(const StepLoad& load) const {
   const Vector x = features(load);
   double sum = 0;
   for (size_t i = 0; i < 3; ++i) sum += weights_[i] * x[i];
   return sum;
 }
 
-void CostModel::observe(const StepLoad& load, double seconds) {
+void CostModel::observe(const StepLoad& load, double taken) {
   most_tokens_ = std::max(most_tokens_, load.tokens);
-  const Vector x = features(load);
-  const double predicted = line(load);
-  if (predicted > 0) caution_ = std::clamp(seconds / predicted, 1 + kCalming * (caution_ - 1), kMostCaution);
+  const double expected = seconds(load);
   // A process that was stopped for a minute has learnt nothing about its steps.
-  const double error = std::clamp(seconds, 0.0, std::max(4 * predicted, 1.0)) - predicted;
+  taken = std::clamp(taken, 0.0, std::max(4 * expected, 1.0));
+  deviation_ += kDeviationRate * (std::min(std::abs(taken - expected), kMostDeviation * expected) - deviation_);
 
-  Vector px{};
-  double xpx = 0;
+  const Vector x = features(load), before = weights_;
   for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) px[i] += covariance_[i][j] * x[j];
+    targets_[i] = kForgetting * targets_[i] + x[i] * taken;
+    for (size_t j = 0; j < 3; ++j) products_[i][j] = kForgetting * products_[i][j] + x[i] * x[j];
   }
-  for (size_t i = 0; i < 3; ++i) xpx += x[i] * px[i];
-  const double scale = 1 / (kForgetting + xpx);
-  for (size_t i = 0; i < 3; ++i) weights_[i] = std::max(weights_[i] + scale * error * px[i], 0.0);
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) covariance_[i][j] = (covariance_[i][j] - scale * px[i] * px[j]) / kForgetting;
-  }
-  const double largest = std::max({covariance_[0][0], covariance_[1][1], covariance_[2][2]});
-  if (largest > kMaxVariance) {
-    for (Vector& row : covariance_) {
-      for (double& value : row) value *= kMaxVariance / largest;
+  // One weight after the other to where it serves best beside the others.
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    for (size_t i = 0; i < 3; ++i) {
+      double rest = targets_[i] + kInertia * before[i];
+      for (size_t j = 0; j < 3; ++j) rest -= j == i ? 0 : products_[i][j] * weights_[j];
+      weights_[i] = std::max(rest / (products_[i][i] + kInertia), 0.0);
     }
   }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long a step takes, learnt from the steps so far: seconds = a + b tokens + c keys read. Recursive least squares
-// with forgetting, so that it follows a machine that others use too. It decides how prompts are cut, never what is
-// computed.
+// How long a step takes, learnt from the steps so far: seconds = a + b tokens + c keys read. Least squares with
+// forgetting, so that it follows a machine that others use too. It decides how prompts are cut, never what is computed.
 #pragma once
 
 #include <algorithm>
@@ -24,22 +23,23 @@ struct StepLoad {
 
 class CostModel {
  public:
-  // Knows nothing at first; the caller grows its steps slowly.
-  CostModel();
-
+  // Knows nothing at first: 0; the caller grows its steps slowly.
   double seconds(const StepLoad& load) const;
-  void observe(const StepLoad& load, double seconds);
+  // What most steps stay below.
+  double careful_seconds(const StepLoad& load) const;
+  void observe(const StepLoad& load, double taken);
   // Twice the tokens of the largest step so far: beyond that, the fit would be a guess.
   int64_t max_trusted_tokens() const { return 2 * most_tokens_; }
 
  private:
   using Vector = std::array<double, 3>;
   static Vector features(const StepLoad& load);
-  double line(const StepLoad& load) const;
 
-  Vector weights_{};    // of the features, none below 0
-  double caution_ = 1;  // times the line
-  std::array<Vector, 3> covariance_{};
+  Vector weights_{};      // of the features, none below 0
+  double deviation_ = 0;  // mean distance of the last steps from what was expected, seconds
+  // The normal equations of the steps so far, older ones counting less: sums of features x features, features x seconds.
+  std::array<Vector, 3> products_{};
+  Vector targets_{};
   int64_t most_tokens_ = 32;
 };
 

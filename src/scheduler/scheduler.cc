@@ -11,16 +11,12 @@ namespace qwin {
 
 namespace {
 
-// The kernels' register tiles take so many tokens, and a tile begun costs as much as a full one: the tokens of a step
-// fill tiles.
-constexpr int64_t kTile = 16;
-// The first prompt of a step always gets twice as many tokens as others take, between these bounds, and what is free in
-// their tile: streams that run do not keep a newcomer waiting for long.
-constexpr int64_t kLeastChunk = 8, kMostLeastChunk = 16;
-// While nobody writes, no stream waits for the step: it may take longer, and fewer of them read a prompt.
-constexpr double kUnwatchedFactor = 4.0 / 3;
+// Kernels take tokens in groups: chunks end where a step's tokens fill them.
+constexpr int64_t kTokenGroup = 4;
+// The first prompt of a step gets on by as much, however long the step: streams that run never starve a newcomer.
+constexpr int64_t kLeastChunk = 8;
 // Fetched between two steps: some 10 ms.
-constexpr int kRestoredPages = 8;
+constexpr size_t kRestoredPages = 8;
 
 int64_t num_pages(int64_t length, int64_t page_size) { return (length + page_size - 1) / page_size; }
 
@@ -48,6 +44,7 @@ void Scheduler::add(NewSequence request, double now) {
   auto sequence = std::make_unique<Sequence>();
   sequence->token_ids = request.prompt;
   sequence->arrival = ++num_added_;
+  sequence->arrival_seconds = now;
   sequence->request = std::move(request);
   shares_.enter(sequence->request.client);
   waiting_.push_back(sequence.get());
@@ -171,26 +168,34 @@ bool Scheduler::enter(Sequence& sequence, const PrefixMatch& match) {
 
 // What is not in memory may be on disk: whole pages, or one that agrees in more tokens than the tail in memory.
 void Scheduler::restore(Sequence& sequence) {
-  for (int i = 0; i < kRestoredPages && sequence.is_restoring; ++i) {
-    const std::span<const int32_t> rest(sequence.token_ids.begin() + sequence.num_computed,
-                                        sequence.token_ids.end() - 1);
-    const auto found = archive_->find(sequence.digests.back(), rest);
-    const int32_t page = found && found->num_tokens > sequence.tail_tokens ? take_page() : -1;
-    if (page < 0) {
-      sequence.is_restoring = false;
-    } else if (!archive_->load(found->digest, page)) {
-      pool_.release(page);  // and the archive has forgotten it: there may be another
-    } else {
-      if (sequence.tail_node >= 0) cache_.release_tail(sequence.tail_node);
-      sequence.tail_node = -1;
-      sequence.tail_tokens = 0;
-      sequence.pages.push_back(page);
-      sequence.num_computed = sequence.num_cached += found->num_tokens;
-      sequence.is_restoring = found->num_tokens == options_.page_size;
-      cache_whole_pages(sequence);
-      release_passed_pages(sequence);
-    }
+  std::vector<PageFetch> fetches;
+  std::vector<int64_t> counts;  // tokens of each
+  PageDigest parent = sequence.digests.back();
+  int64_t end = sequence.num_computed, tail = sequence.tail_tokens;
+  while (sequence.is_restoring && fetches.size() < kRestoredPages) {
+    const auto found = archive_->find(parent, {sequence.token_ids.begin() + end, sequence.token_ids.end() - 1});
+    const int32_t page = found && found->num_tokens > tail ? take_page() : -1;
+    sequence.is_restoring = page >= 0 && found->num_tokens == options_.page_size;
+    if (page < 0) break;
+    fetches.push_back({found->digest, page});
+    counts.push_back(found->num_tokens);
+    parent = found->digest;
+    end += found->num_tokens;
+    tail = 0;
   }
+  const size_t num_loaded = archive_->load(fetches);
+  for (size_t i = 0; i < num_loaded; ++i) {
+    if (sequence.tail_node >= 0) cache_.release_tail(sequence.tail_node);
+    sequence.tail_node = -1;
+    sequence.tail_tokens = 0;
+    sequence.pages.push_back(fetches[i].page);
+    sequence.num_computed = sequence.num_cached += counts[i];
+    cache_whole_pages(sequence);
+    release_passed_pages(sequence);
+  }
+  for (size_t i = num_loaded; i < fetches.size(); ++i) pool_.release(fetches[i].page);
+  // The archive has forgotten the one it could not load: there may be another.
+  if (num_loaded < fetches.size()) sequence.is_restoring = true;
   if (!sequence.is_restoring) take_tail(sequence);
 }
 
@@ -358,13 +363,12 @@ Step Scheduler::plan(double now) {
     ++num_decoding;
   }
   std::ranges::stable_sort(order, {}, [&](const Sequence* s) {
-    return std::tuple(-s->request.priority, shares_.served(s->request.client));
+    return std::tuple(-s->request.priority, shares_.served(s->request.client), read_alone_by(*s));
   });
-  const double budget = options_.max_step_seconds * (num_decoding == 0 ? kUnwatchedFactor : 1);
   bool is_first = true;
   for (Sequence* sequence : order) {
     if (!is_candidate(sequence) || sequence->is_in_step) continue;
-    const int64_t count = chunk(*sequence, step, budget, is_first);
+    const int64_t count = chunk(*sequence, step, is_first);
     if (count == 0) break;
     if (!reserve(*sequence, sequence->num_computed + count)) continue;
     schedule(*sequence, count, step);
@@ -374,22 +378,30 @@ Step Scheduler::plan(double now) {
   return step;
 }
 
-// How much of a prompt the step still takes. The first prompt of a step always gets on a little.
-int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, double budget, bool is_first) const {
-  int64_t most = std::min(sequence.num_left(), options_.max_step_tokens - step.load.tokens);
-  if (budget <= 0) return most;
-  most = std::min(most, std::max(kTile, cost_.max_trusted_tokens() - step.load.tokens));
+// When it would have been read, had nobody else been there. Among one client's prompts that one goes first (virtual
+// clock, fair queueing): a short one overtakes a long one, and no one waits for more than twice as long.
+double Scheduler::read_alone_by(const Sequence& sequence) const {
+  StepLoad load;
+  load.add(sequence.num_cached, sequence.size() - sequence.num_cached, most_keys(sequence));
+  return sequence.arrival_seconds + cost_.seconds(load);
+}
+
+// How much of a prompt the step still takes: as much as its time allows.
+int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, bool is_first) const {
+  const int64_t others = step.load.tokens;
+  int64_t most = std::min(sequence.num_left(), options_.max_step_tokens - others);
+  if (options_.max_step_seconds <= 0) return most;
+  most = std::min(most, std::max(kLeastChunk, cost_.max_trusted_tokens() - others));
   const auto fits = [&](int64_t count) {
     StepLoad load = step.load;
     load.add(sequence.num_computed, count, most_keys(sequence));
-    return cost_.seconds(load) <= budget;
+    return cost_.careful_seconds(load) <= options_.max_step_seconds;
   };
-  const int64_t others = step.load.tokens;
-  const auto fill_tiles = [&](int64_t count) {
-    return std::min((others + count + kTile - 1) / kTile * kTile - others, most);
+  const auto next = [&](int64_t count) {
+    return std::min((others + count) / kTokenGroup * kTokenGroup + kTokenGroup - others, most);
   };
-  int64_t count = is_first ? fill_tiles(std::clamp(2 * others, kLeastChunk, kMostLeastChunk)) : 0;
-  while (count < most && fits(fill_tiles(count + 1))) count = fill_tiles(count + 1);
+  int64_t count = is_first ? std::min(kLeastChunk, most) : 0;
+  while (count < most && fits(next(count))) count = next(count);
   return count;
 }
 

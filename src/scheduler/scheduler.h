@@ -23,7 +23,7 @@ namespace qwin {
 struct SchedulerOptions {
   int max_sequences = 16;            // in one step
   int64_t max_step_tokens = 256;     // in one step
-  double max_step_seconds = 0;       // what prompts may fill a step up to while others write; 0: no limit
+  double max_step_seconds = 0;       // what prompts may fill a step up to; 0: no limit
   double batch_timeout_seconds = 0;  // how long a first request may be held while nothing runs
   int64_t page_size = 64;
   bool uses_prefix_cache = true;
@@ -98,7 +98,8 @@ class Scheduler {
   void cache_tail(Sequence& sequence);
   std::span<const int32_t> whole_page(const Sequence& sequence, size_t index) const;
   void schedule(Sequence& sequence, int64_t count, Step& step);
-  int64_t chunk(const Sequence& sequence, const Step& step, double budget, bool is_first) const;
+  double read_alone_by(const Sequence& sequence) const;
+  int64_t chunk(const Sequence& sequence, const Step& step, bool is_first) const;
 
   SchedulerOptions options_;
   PagePool& pool_;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kv_store/disk_archive.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -44,6 +46,7 @@ class DiskArchiveTest : public testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator(directory_)) paths.push_back(entry.path());
     return paths;
   }
+  static size_t load(DiskArchive& archive, const std::vector<PageFetch>& fetches) { return archive.load(fetches); }
   // A chain of pages with the tokens {1, 1}, {2, 2} …, filled with 1, 2, …
   std::vector<PageDigest> store_chain(DiskArchive& archive, int length, const CachePlan& plan = {}) {
     std::vector<PageDigest> digests{archive.root(plan)};
@@ -69,7 +72,7 @@ TEST_F(DiskArchiveTest, WhatWasStoredIsFoundAfterARestart) {
     const auto found = archive->find(digests[i], std::vector<int32_t>(3, static_cast<int32_t>(i) + 1));
     ASSERT_TRUE(found);
     EXPECT_EQ(found->num_tokens, 2);
-    EXPECT_TRUE(archive->load(found->digest, 2));
+    EXPECT_EQ(load(*archive, {{found->digest, 2}}), 1u);
     EXPECT_TRUE(holds(2, static_cast<int>(i) + 1));
   }
   EXPECT_EQ(archive->stats().bytes, 3 * page_file_size(2, kPageBytes));
@@ -100,7 +103,7 @@ TEST_F(DiskArchiveTest, AnyChangedByteIsAMissAndTheFileGoes) {
     file.seekp(static_cast<std::streamoff>(offset));
     file.put(byte);
     file.close();
-    EXPECT_FALSE(archive->load(digests[1], 1)) << "byte " << offset;
+    EXPECT_EQ(load(*archive, {{digests[1], 1}}), 0u) << "byte " << offset;
     EXPECT_FALSE(std::filesystem::exists(path));
     EXPECT_FALSE(archive->find(digests[0], tokens));
     EXPECT_EQ(archive->stats().rejected.size(), 1u);
@@ -150,6 +153,36 @@ TEST_F(DiskArchiveTest, AFileThatCannotFitDrivesNothingOut) {
   EXPECT_EQ(archive->stats().write_errors, 0u);
 }
 
+TEST_F(DiskArchiveTest, PagesAreLoadedUpToTheFirstThatIsInDoubt) {
+  const auto archive = open();
+  const std::vector<PageDigest> digests = store_chain(*archive, 3);
+  EXPECT_EQ(load(*archive, {{digests[1], 1}, {digests[2], 2}, {digests[3], 3}}), 3u);
+  for (int i = 1; i <= 3; ++i) EXPECT_TRUE(holds(i, i));
+  std::filesystem::resize_file(directory_ / page_file_name(digests[2]), 90);
+  EXPECT_EQ(load(*archive, {{digests[1], 1}, {digests[2], 2}, {digests[3], 3}}), 1u);
+  EXPECT_EQ(archive->stats().rejected.at("size"), 1u);
+  EXPECT_EQ(load(*archive, {{digests[1], 1}, {digests[2], 2}}), 1u) << "forgotten";
+  EXPECT_EQ(archive->stats().rejected.at("size"), 1u);
+  EXPECT_EQ(load(*archive, {}), 0u);
+}
+
+TEST_F(DiskArchiveTest, WhatWaitsToBeWrittenStaysBelowTheCapToo) {
+  const auto archive = open(4 * page_file_size(2, kPageBytes));
+  const PageDigest root = archive->root({});
+  const auto tokens = [](int32_t i) { return std::vector<int32_t>{i, i}; };
+  // The first file is a pipe: the disk is as slow as its reader.
+  const std::string name = page_file_name(archive->child(root, tokens(0)));
+  const std::filesystem::path pipe = directory_ / (name + "." + std::to_string(::getpid()) + std::string(kPageFilePart));
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (int32_t i = 0; i < 10; ++i) archive->store(root, tokens(i), 0);
+  const int reader = ::open(pipe.c_str(), O_RDONLY);
+  archive->flush();
+  ::close(reader);
+  EXPECT_EQ(archive->stats().write_errors, 1u) << "no file can be synced that is a pipe";
+  for (int32_t i = 1; i < 4; ++i) EXPECT_TRUE(archive->find(root, tokens(i))) << i;
+  for (int32_t i = 4; i < 10; ++i) EXPECT_FALSE(archive->find(root, tokens(i))) << i;
+}
+
 TEST_F(DiskArchiveTest, FailingDiskIsCountedAndHarmsNothing) {
   const auto archive = open();
   const std::vector<PageDigest> digests = store_chain(*archive, 1);
@@ -158,7 +191,7 @@ TEST_F(DiskArchiveTest, FailingDiskIsCountedAndHarmsNothing) {
   archive->store(digests[1], std::vector<int32_t>{9, 9}, 0);
   archive->flush();
   EXPECT_EQ(archive->stats().write_errors, 1u);
-  EXPECT_FALSE(archive->load(digests[1], 2));
+  EXPECT_EQ(load(*archive, {{digests[1], 2}}), 0u);
   EXPECT_EQ(archive->stats().rejected.at("missing"), 1u);
   std::filesystem::remove(directory_);
   std::filesystem::create_directory(directory_);

@@ -56,6 +56,26 @@ TEST(CostModelTest, StepsThatAreAllAlikeDoNotSpoilIt) {
   EXPECT_NEAR(model.seconds(prompt), 0.5, 0.05);
 }
 
+TEST(CostModelTest, ItIsAsCarefulAsStepsDeviate) {
+  std::mt19937 random(1);
+  CostModel model;
+  StepLoad decode, prompt;
+  decode.add(100, 1);
+  prompt.add(0, 100);
+  const auto observe = [&](const StepLoad& load, double noise) {
+    const double taken = truth(load, 1) + noise * (static_cast<double>(random() % 2001) / 1000 - 1);
+    const bool covered = taken <= model.careful_seconds(load);
+    model.observe(load, taken);
+    return covered;
+  };
+  for (int i = 0; i < 100; ++i) observe(i % 2 == 0 ? decode : prompt, 0.002);
+  EXPECT_NEAR(model.careful_seconds(prompt), truth(prompt, 1), 0.005);
+  int num_covered = 0;
+  for (int i = 0; i < 400; ++i) num_covered += observe(prompt, 0.05);
+  EXPECT_GE(num_covered, 360);
+  EXPECT_LE(model.careful_seconds(prompt), truth(prompt, 1) + 0.1);
+}
+
 TEST(CostModelTest, AStoppedProcessTeachesItLittle) {
   CostModel model;
   StepLoad decode;

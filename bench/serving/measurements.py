@@ -6,6 +6,7 @@ import collections
 import math
 import statistics
 import time
+import urllib.request
 
 import workload
 from client import Refused, post
@@ -125,6 +126,82 @@ async def first_words(port, words, rounds=3):
         answers.append(await post(port, "/chat", {"prompt": prompt, "max_tokens": 2, "temperature": 0}))
     return {"prompt_tokens": answers[0].prompt_tokens, "cached_tokens": answers[0].cached_tokens,
             "ttft": _ms(statistics.median(answer.ttft for answer in answers))}
+
+
+def _gauges(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+        lines = response.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.split() for line in lines if not line.startswith("#"))}
+
+
+async def _until_gone(port, gauge, running):
+    """Breaks a connection off; ms until the server's metrics show it. A look every 5 ms."""
+    count = _gauges(port)[gauge]
+    running.cancel()
+    begin = time.monotonic()
+    while True:
+        await asyncio.sleep(0.005)
+        if (await asyncio.to_thread(_gauges, port))[gauge] < count:
+            return _ms(time.monotonic() - begin)
+
+
+async def leave(port, salt, rounds=20):
+    """A client goes away while its answer is written, its prompt read, or while it waits. For a server with one place."""
+    taken = collections.defaultdict(list)
+    for number in range(rounds):
+        streams = []
+        writing = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt} {number} count", 100000), streams.append))
+        while not streams or len(streams[0].times) < 5:
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt} {number} wait")))
+        while (await asyncio.to_thread(_gauges, port))["qwin_requests_waiting"] == 0:
+            await asyncio.sleep(0.01)
+        taken["waiting"].append(await _until_gone(port, "qwin_requests_waiting", waiting))
+        taken["decoding"].append(await _until_gone(port, "qwin_requests_running", writing))
+        reading = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt} {number}: {workload.text(f'{salt}{number}', 3000)}")))
+        while (await asyncio.to_thread(_gauges, port))["qwin_requests_running"] == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        taken["prefilling"].append(await _until_gone(port, "qwin_requests_running", reading))
+        await asyncio.gather(waiting, writing, reading, return_exceptions=True)
+    return {state: max(values) for state, values in taken.items()}
+
+
+async def fair(port, salt, words, rounds=8):
+    """One client's question, alone and beside 100 prompts of 2,000 tokens that another client sent at once."""
+    ask = lambda name: workload.chat(f"{name}: {workload.text(name, words)}", 2) | {"user": "one"}  # noqa: E731
+    alone = [await post(port, CHAT, ask(f"{salt} alone {i}")) for i in range(rounds)]
+    crowd = [asyncio.create_task(post(port, CHAT, workload.chat(f"{salt} {i}: {workload.text(f'{salt}{i}', 1970)}") | {"user": "many"}))
+             for i in range(100)]
+    await asyncio.sleep(2)
+    beside = []
+    for i in range(rounds):
+        beside.append(await post(port, CHAT, ask(f"{salt} beside {i}")))
+        await asyncio.sleep(0.5)
+    for task in crowd:
+        task.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    median = lambda answers: _ms(statistics.median(answer.ttft for answer in answers))  # noqa: E731
+    return {"prompt_tokens": alone[0].prompt_tokens, "alone": median(alone), "beside": median(beside),
+            "beside_longest": _ms(max(answer.ttft for answer in beside))}
+
+
+async def livez(port, salt, prompt_words=4000):
+    """GET /livez twenty times a second while a long prompt is read."""
+
+    def look():
+        begin = time.monotonic()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=60) as response:
+            assert response.status == 200
+        return time.monotonic() - begin
+
+    reading = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt}: {workload.text(salt, prompt_words)}", 2)))
+    waits = []
+    while not reading.done():
+        waits.append(await asyncio.to_thread(look))
+        await asyncio.sleep(0.05)
+    return {"prompt_tokens": (await reading).prompt_tokens, "looks": len(waits), "livez_p50": _ms(percentile(waits, 0.5)),
+            "livez_p99": _ms(percentile(waits, 0.99))}
 
 
 async def warm_up(port):

@@ -21,6 +21,12 @@ COLUMNS = {
         ("prompt_tokens", "prompt tokens"), ("cached_tokens", "of these kept (the template's)"), ("ttft", "first token, ms")]),
     "overload": ("More clients than places", [
         ("clients", "clients"), ("answers_per_second", "whole answers a second"), ("codes", "HTTP codes"), ("refused_p95", "refused within p95, ms")]),
+    "leave": ("A client goes away: ms until its place is free, the longest of 20", [
+        ("decoding", "while its answer is written"), ("prefilling", "while its prompt is read"), ("waiting", "while it waits")]),
+    "fair": ("One question beside another client's 100 prompts of 2,000 tokens", [
+        ("prompt_tokens", "prompt tokens"), ("alone", "first token alone, ms"), ("beside", "beside them"), ("beside_longest", "longest")]),
+    "livez": ("GET /livez while a long prompt is read", [
+        ("prompt_tokens", "prompt tokens"), ("looks", "looks"), ("livez_p50", "p50, ms"), ("livez_p99", "p99, ms")]),
 }
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads qwin and its peers with the same clients, in turns, and tells what the clients saw.
 
-usage: serving.py MODEL.gguf --out FOLDER [--measure clients stall next chat overload] [--clients 1 4 8 16] [--seconds 30]
+usage: serving.py MODEL.gguf --out FOLDER [--measure clients stall next chat overload leave fair livez] [--clients 1 4 8 16] [--seconds 30]
        [--threads 2] [--qwin build/release/qwin] [--llama-server PATH] [--transformers PYTHON] [--dtype float32]
 
 Writes FOLDER/serving.json (added to, measurement by measurement), serving.md and serving.svg. bench/README.md says how to get the peers.
@@ -100,7 +100,27 @@ async def measure_overload(args, results):
             results.add("overload", "qwin", await measurements.overload(server.port, clients, args.seconds, str(time.time())))
 
 
-MEASUREMENTS = {"clients": measure_clients, "stall": measure_stall, "next": measure_next, "chat": measure_chat, "overload": measure_overload}
+async def measure_leave(args, results):
+    with makers(args)[Qwin.name]("--max-batch-size", "1") as server:
+        await measurements.warm_up(server.port)
+        results.add("leave", "qwin", await measurements.leave(server.port, str(time.time())))
+
+
+async def measure_fair(args, results):
+    for words in (16, 80):
+        with makers(args)[Qwin.name]() as server:
+            await measurements.warm_up(server.port)
+            results.add("fair", "qwin", await measurements.fair(server.port, str(time.time()), words))
+
+
+async def measure_livez(args, results):
+    with makers(args)[Qwin.name]() as server:
+        await measurements.warm_up(server.port)
+        results.add("livez", "qwin", await measurements.livez(server.port, str(time.time())))
+
+
+MEASUREMENTS = {"clients": measure_clients, "stall": measure_stall, "next": measure_next, "chat": measure_chat, "overload": measure_overload,
+                "leave": measure_leave, "fair": measure_fair, "livez": measure_livez}
 
 
 def main():

@@ -4,8 +4,10 @@
 import concurrent.futures
 import json
 import os
+import random
 import resource
 import socket
+import statistics
 import time
 
 import pytest
@@ -52,28 +54,38 @@ def many_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def first_answer(port, request=b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
+    """All that a connection of its own brings."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
 def test_two_thousand_stalled_readers_take_bounded_memory(serve, many_descriptors, capsys):
-    server = serve("--queue", "4096", "--stall-timeout", "600", "--max-batch-size", "16")
+    """Every reader's buffer is full: with logprobs an event has some KiB, so that is soon so."""
+    server = serve("--queue", "4096", "--stall-timeout", "600", "--max-batch-size", "16", "--kv-memory", str(16 * MIB))
     before = memory(server.process)
     clients = []
     for _ in range(2000):
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.connect(("127.0.0.1", server.port))
-        client.sendall(stream_request(max_tokens=100000, ignore_eos=True, window=32))
+        client.sendall(stream_request(max_tokens=100000, ignore_eos=True, window=32, logprobs=True, top_logprobs=20))
         clients.append(client)
-    until(lambda: metric(server, "requests_running") + metric(server, "requests_waiting") == 2000)
-    time.sleep(20)
+    until(lambda: metric(server, "requests_held") == 2000, 300)
     waits = []
     for _ in range(200):
         start = time.monotonic()
         assert server.ask("/livez")[0] == 200
         waits.append(time.monotonic() - start)
-    grown = memory(server.process) - before
+    whole = memory(server.process)
     with capsys.disabled():
-        print(f"\n2,000 stalled readers: {grown / MIB:.0f} MiB more, /livez p99 {sorted(waits)[197] * 1e3:.1f} ms, "
-              f"{metric(server, 'requests_held'):.0f} held, {metric(server, 'generation_tokens_total'):.0f} tokens written")
-    assert grown <= 192 * MIB
+        print(f"\n2,000 stalled readers: {whole / MIB:.0f} MiB, {(whole - before) / MIB:.0f} MiB more than before they came, "
+              f"/livez p99 {sorted(waits)[197] * 1e3:.1f} ms, {metric(server, 'generation_tokens_total'):.0f} tokens written")
+    assert whole <= 192 * MIB
     for client in clients:
         client.close()
     until(lambda: metric(server, "requests_running") + metric(server, "requests_waiting") == 0)
@@ -88,6 +100,50 @@ def test_connections_come_and_go(serve):
         socket.create_connection(("127.0.0.1", server.port)).close()
     until(lambda: descriptors(server.process) <= base + 1)
     assert server.ask("/livez")[0] == 200
+
+
+def test_one_connection_too_many_is_told_so_and_the_next_one_answered(serve, many_descriptors):
+    server = serve()
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4096)]
+    refused = first_answer(server.port)
+    assert refused.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: " in refused
+    clients.pop().close()
+    until(lambda: first_answer(server.port).startswith(b"HTTP/1.1 200 "), 1)
+    for client in clients:
+        client.close()
+
+
+def t_statistic(a, b):
+    """Welch's."""
+    variances = [statistics.variance(values) / len(values) for values in (a, b)]
+    return (statistics.mean(a) - statistics.mean(b)) / sum(variances) ** 0.5
+
+
+def test_the_time_to_an_answer_tells_nothing_of_another_keys_prompts(serve, tmp_path, capsys):
+    """200 times: a prompt of the other key, one that nobody asked and one's own of before, in random order."""
+    keys = tmp_path / "keys"
+    keys.write_text("key-of-one-client\nkey-of-another-client\n")
+    keys.chmod(0o600)
+    server = serve("--api-key-file", keys)
+    other, own = ({"Authorization": f"Bearer {key}"} for key in keys.read_text().split())
+    choose = random.Random(5)
+
+    def ask(prompt, key):
+        start = time.monotonic()
+        assert server.ask("/v1/completions", {"prompt": prompt, "max_tokens": 1}, headers=key)[0] == 200
+        return time.monotonic() - start
+
+    taken = {"other's": [], "nobody's": [], "own": []}
+    for i in range(200):
+        prompts = {name: " ".join(choose.choice("abcdefgh") for _ in range(700)) for name in taken}
+        ask(prompts["other's"], other)
+        ask(prompts["own"], own)
+        for name in choose.sample(list(prompts), 3):
+            taken[name].append(ask(prompts[name], own))
+    told, control = t_statistic(taken["other's"], taken["nobody's"]), t_statistic(taken["own"], taken["nobody's"])
+    with capsys.disabled():
+        print(f"\nt of another key's prompts against nobody's: {told:.1f}; of one's own: {control:.1f}")
+    assert abs(told) < 4.5 < abs(control)
 
 
 def test_overload_is_refused_with_429_alone(serve):

@@ -108,6 +108,26 @@ def test_many_at_once_answer_as_one_alone(server):
     asyncio.run(run())
 
 
+def test_a_client_that_tries_again_gets_through_a_full_queue(serve):
+    """One runs, one waits, five ask: the client waits as long as Retry-After says."""
+    server = serve("--max-batch-size", "1", "--queue", "1")
+    statuses = []
+
+    async def run():
+        transport = openai.DefaultAsyncHttpxClient(event_hooks={"response": [note]})
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=30, http_client=transport) as client:
+            ask = lambda i: client.completions.create(model="", prompt=f"number {i}", max_tokens=60, temperature=0,  # noqa: E731
+                                                      extra_body={"ignore_eos": True})
+            answers = await asyncio.gather(*(ask(i) for i in range(5)))
+        assert all(answer.usage.completion_tokens == 60 for answer in answers)
+
+    async def note(response):
+        statuses.append(response.status_code)
+
+    asyncio.run(run())
+    assert set(statuses) == {200, 429} and statuses.count(200) == 5
+
+
 def test_a_reader_that_stops_frees_its_place(client, server):
     stream = chat(client, stream=True, max_tokens=100000, extra_body={"ignore_eos": True, "window": 64})
     next(iter(stream))

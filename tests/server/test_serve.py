@@ -56,6 +56,39 @@ def test_hosts_and_keys(serve, tmp_path):
     assert "key-of-mine" not in "".join(server.log)
 
 
+@pytest.fixture
+def two_keys(tmp_path):
+    """--api-key-file of two keys, and the headers of each."""
+    file = tmp_path / "two-keys"
+    file.write_text("key-of-one-client\nkey-of-another-client\n")
+    file.chmod(0o600)
+    return file, *({"Authorization": f"Bearer {key}"} for key in file.read_text().split())
+
+
+def test_one_keys_rate_limit_is_not_anothers(serve, two_keys):
+    keys, one, other = two_keys
+    server = serve("--api-key-file", keys, "--rate-limit", "20")
+    statuses = {"one": [], "other": []}
+    for i in range(100):
+        status, headers, _ = server.ask("/v1/chat/completions", {**CHAT, "max_tokens": 1}, headers=one)
+        statuses["one"].append(status)
+        assert status == 200 or 1 <= int(headers["Retry-After"]) <= 60
+        if i % 10 == 0:
+            statuses["other"].append(server.ask("/v1/chat/completions", {**CHAT, "max_tokens": 1}, headers=other)[0])
+    assert set(statuses["one"]) == {200, 429} and statuses["one"][:20] == [200] * 20
+    assert statuses["other"] == [200] * 10
+
+
+def test_nobody_learns_with_a_key_of_their_own_what_another_asked(serve, two_keys):
+    keys, one, other = two_keys
+    server = serve("--api-key-file", keys)
+    for i in range(200):
+        body = {"prompt": [i, *range(100, 140)], "max_tokens": 1}  # no two begin alike
+        cached = [server.ask("/v1/completions", body, headers=key)[2]["usage"]["prompt_tokens_details"]["cached_tokens"]
+                  for key in (one, other, one)]
+        assert cached[:2] == [0, 0] and cached[2] > 0
+
+
 def test_logs_hold_no_prompt(serve):
     server = serve()
     server.ask("/v1/chat/completions", {**CHAT, "messages": [{"role": "user", "content": "a secret of mine"}]})

@@ -125,6 +125,10 @@ namespace {
 
 constexpr size_t kSpanTiles = kSpan / kTileRows;
 
+// Outputs of gate_proj, and then of up_proj, that a member computes at a time, over all tokens: few tokens read long
+// stretches of each (one token 4-7 % faster than in turns of a span), many keep what they computed in the L2 cache.
+constexpr size_t kTurnValues = 2048;
+
 void gate_up_float32(OpsContext& context, const LinearInput& input, LinearScratch& scratch,
                      std::span<const LinearPart> parts, LinearInput& out) {
   linear(context, input, scratch, parts);
@@ -145,18 +149,24 @@ void gate_up(OpsContext& context, const LinearInput& input, LinearScratch& scrat
   const size_t tokens = input.values().rows, tiles = sweep.num_tiles(0);
   out.begin_spans(tokens, gate_out.columns);
   const size_t spans = out.num_spans(), token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
-  context.team.for_each(spans * token_blocks, 1, [&](size_t begin, size_t end, int member) {
-    for (size_t item = begin; item < end; ++item) {
+  const size_t turn = std::max<size_t>(1, kTurnValues / (kSpan * tokens));
+  context.team.for_each(spans * token_blocks, turn, [&](size_t begin, size_t end, int member) {
+    for (size_t item = begin, stop; item < end; item = stop) {
+      stop = std::min({end, item + turn, (item / spans + 1) * spans});
       const size_t first = item / spans * kTokenBlock, count = std::min(kTokenBlock, tokens - first);
-      const size_t span = item % spans, tile = span * kSpanTiles, last = std::min(tile + kSpanTiles, tiles);
-      const size_t columns = std::min<size_t>(kSpan, gate_out.columns - span * kSpan);
-      float* memory = context.member_scratch(member, gemm_scratch_floats(count) + 2 * count * kSpan);
-      const Matrix g{memory + gemm_scratch_floats(count), count, columns, kSpan};
-      const Matrix u{g.data + count * kSpan, count, columns, kSpan};
+      const size_t span = item % spans, tile = span * kSpanTiles;
+      const size_t last = std::min(tile + (stop - item) * kSpanTiles, tiles);
+      const size_t columns = std::min((stop - item) * kSpan, gate_out.columns - span * kSpan);
+      float* memory = context.member_scratch(member, gemm_scratch_floats(count) + 2 * count * turn * kSpan);
+      const Matrix g{memory + gemm_scratch_floats(count), count, columns, turn * kSpan};
+      const Matrix u{g.data + count * g.stride, count, columns, g.stride};
       sweep.run_into(g, 0, tile, last, first, memory);
       sweep.run_into(u, 1, tile, last, first, memory);
       for (size_t t = 0; t < count; ++t) context.kernels.silu_mul(g.row(t), u.row(t), columns, g.row(t));
-      out.quantize_span(context, g, first, span);
+      for (size_t i = 0; i < stop - item; ++i) {
+        const size_t width = std::min<size_t>(kSpan, columns - i * kSpan);
+        out.quantize_span(context, {g.data + i * kSpan, count, width, g.stride}, first, span + i);
+      }
     }
   });
 }

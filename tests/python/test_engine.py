@@ -228,6 +228,20 @@ def test_impossible_engines_are_refused(options, names):
         qwin.Engine(TINY, kv_memory=16 << 20, **options)
 
 
+@pytest.mark.parametrize("bits, farthest", [(4, 0.3), (8, 0.05)])
+def test_weights_are_quantized_while_they_are_loaded(span_model, bits, farthest):
+    """As the command does with --bits, and not for nothing."""
+    ids = [i * 37 % 290 for i in range(24)]
+    with qwin.Engine(span_model, num_threads=1) as plain, qwin.Engine(span_model, num_threads=1, quantize_bits=bits) as quantized:
+        logits, own = plain.prompt_logits(ids), quantized.prompt_logits(ids)
+        assert 0 < np.abs(own - logits).max() and np.abs(own - logits).mean() < farthest * np.abs(logits).mean()
+        assert quantized.info["weight_bytes"] <= plain.info["weight_bytes"]
+    command = [os.environ.get("QWIN_BINARY", str(ROOT / "build/release/qwin")), "logits", str(span_model), "--bits", str(bits)]
+    text = json.dumps({"token_ids": ids, "top": 1})
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    assert [top[0] for top in json.loads(done.stdout)["top_ids"]] == own.argmax(axis=1).tolist()
+
+
 def test_missing_and_broken_models_are_refused(tmp_path):
     with pytest.raises(qwin.Error):
         qwin.Engine(tmp_path / "nothing.gguf")

@@ -86,7 +86,7 @@ async def overload(port, num_clients, seconds, salt):
 async def stall(port, salt, prompt_words=4000):
     """A stream runs; a long prompt arrives. The longest silence of the stream until the newcomer's first token."""
     streams = []
-    running = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt} count", 100000), streams.append))
+    running = asyncio.create_task(post(port, CHAT, workload.chat(f"{salt}. Count from 1 to 5000, one number a line.", 100000), streams.append))
     while not streams or len(streams[0].times) < 20:
         await asyncio.sleep(0.01)
     before = percentile(streams[0].gaps, 0.5)

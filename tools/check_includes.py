@@ -29,9 +29,10 @@ ARROWS = {
     "bench": ["core", "io", "tokenizer", "kernels", "ops", "model", "runner"],
     "compress": ["core", "io", "tokenizer", "quant", "kernels", "ops", "model", "runner", "eval"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "scheduler", "ops", "kv_store", "model", "runner"],
+    "document": ["core", "tokenizer", "hub"],
     "eval": ["sampling", "engine"],
     "server": ["core"],
-    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "eval", "bench", "compress", "hub", "server"],
+    "cli": ["core", "io", "model", "tokenizer", "chat", "sampling", "engine", "document", "eval", "bench", "compress", "hub", "server"],
 }
 
 # Files compiled for one instruction set: an inline function shared with another file would be kept once by the linker,

@@ -8,7 +8,7 @@
 
 from qwin._core import __version__
 from qwin.command import binary_path
-from qwin.document import DocumentResult, process_document, split_document
+from qwin.document import DocumentResult, process_document, read_document, split_document
 from qwin.engine import Engine
 from qwin.errors import (
     BrokenError,
@@ -56,5 +56,6 @@ __all__ = [
     "__version__",
     "binary_path",
     "process_document",
+    "read_document",
     "split_document",
 ]

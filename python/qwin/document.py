@@ -3,47 +3,39 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from qwin import _core
+from qwin.arguments import AttentionType, given, sampling_for
 from qwin.engine import Engine
-from qwin.errors import InvalidArgumentError
-
-# A sentence ends after its mark (and closing quotes), or with its paragraph; Chinese marks need no space behind them.
-_SENTENCE_END = re.compile(r"(?<=[。！？；])[”’」』）]*|(?<=[.!?])[\"')\]]*\s+|\n+")
 
 
 @dataclass(frozen=True)
 class DocumentResult:
-    """The answer over the whole document, and those over its segments."""
+    """The answer over the whole document, and those over its segments. Tokens are those of all requests together."""
 
     text: str
     segments: list[str]
     partial_answers: list[str]
+    finish_reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    attention: dict[str, Any]
+
+
+def read_document(path: str | os.PathLike[str]) -> str:
+    """The text of a file: plain text or Markdown in UTF-8, .docx, or PDF (by the program pdftotext)."""
+    return _core.read_document(os.fspath(path))
 
 
 def split_document(engine: Engine, text: str, segment_tokens: int = 1024, overlap: int = 256) -> list[str]:
-    """Segments of at most segment_tokens tokens, cut between sentences; each begins with the sentences that end the one
-    before it, at most `overlap` tokens of them. A sentence longer than a segment is cut between tokens."""
-    if segment_tokens < 16 or not 0 <= overlap < segment_tokens:
-        raise InvalidArgumentError(
-            f"segment_tokens must be at least 16 and overlap less than it, not {segment_tokens} and {overlap}"
-        )
-    pieces: list[tuple[str, int]] = []
-    for sentence in _sentences(text):
-        pieces += _fitting(engine, sentence, segment_tokens)
-    segments: list[str] = []
-    current: list[tuple[str, int]] = []
-    for piece in pieces:
-        if current and sum(n for _, n in current) + piece[1] > segment_tokens:
-            segments.append("".join(part for part, _ in current))
-            current = _tail(current, min(overlap, segment_tokens - piece[1]))
-        current.append(piece)
-    if current:
-        segments.append("".join(part for part, _ in current))
-    return [segment for segment in segments if segment.strip()]
+    """Segments of at most segment_tokens tokens, cut between sentences (Chinese and English); each begins with the
+    sentences that end the one before it, at most `overlap` tokens of them. A longer sentence is cut within."""
+    return _texts(text, _core.split_document(engine._core, text, segment_tokens, overlap))
 
 
 def process_document(
@@ -51,78 +43,63 @@ def process_document(
     text: str,
     segment_tokens: int = 1024,
     overlap: int = 256,
-    instruction: str = "Summarize the following text.",
+    instruction: str | None = None,
     *,
     reduce_instruction: str | None = None,
+    method: Literal["segments", "one_pass"] = "segments",
     max_length: int = 256,
+    system: str | None = None,
+    raw: bool = False,
+    partial_answers: Sequence[str | None] | None = None,
+    journal: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_text: Callable[[str], None] | None = None,
     with_details: bool = False,
-    **arguments: Any,
+    attention_type: AttentionType | None = None,
+    window_size: int | None = None,
+    num_sink_tokens: int | None = None,
+    memory_top_k: int | None = None,
+    timeout: float | None = None,
+    client: str = "",
+    priority: int = 0,
+    cache_salt: str = "",
+    **sampling: Any,
 ) -> Any:
-    """Asks `instruction` of every segment of `text`, then (when there are several) of the answers together.
-
-    The segments run in one batch, and the instruction they begin with is read once. reduce_instruction: for the second
-    step, default the same instruction. max_length: tokens of each answer. progress(done, total) counts segments.
-    Further keywords are those of Engine.generate(). Returns the text; with_details=True gives a DocumentResult.
+    """Asks `instruction` (default: a summary, in the document's language) of every segment, then of the answers together.
+    Segments run in one batch, and what their prompts begin with is read once.
+    reduce_instruction: for the second step, default made from the first. method="one_pass" reads all of it in one prompt,
+    with hybrid attention unless attention_type says otherwise. max_length: tokens of each answer. journal: a file that
+    keeps the answers over segments, so that the same call goes on where an interrupted one was; partial_answers: those
+    already known. progress(done, total) counts requests; on_text(text) hears the last answer while it is written.
+    timeout is of the whole document. Further keywords are those of SamplingParams.
+    Returns the text; with_details=True gives a DocumentResult. Raises as Engine.generate() does.
     """
-    segments = split_document(engine, text, segment_tokens, overlap)
-    if not segments:
-        raise InvalidArgumentError("the document is empty")
-    partial: list[str] = []
-    batch = max(1, engine.info["max_batch_size"])
-    for first in range(0, len(segments), batch):
-        prompts = [f"{instruction}\n\n{segment}" for segment in segments[first : first + batch]]
-        partial += engine.generate(prompts, max_length, **arguments)
-        if progress is not None:
-            progress(len(partial), len(segments))
-    answer = partial[0] if len(partial) == 1 else _reduce(engine, partial, reduce_instruction or instruction, segment_tokens, max_length, arguments)
-    return DocumentResult(answer, segments, partial) if with_details else answer
+    options = {
+        "method": method,
+        "instruction": instruction,
+        "reduce_instruction": reduce_instruction,
+        "system": system,
+        "raw": raw,
+        "segment_tokens": segment_tokens,
+        "overlap": overlap,
+        "partial_answers": None if partial_answers is None else list(partial_answers),
+        "journal": None if journal is None else os.fspath(journal),
+    }
+    rest = {
+        "attention_type": attention_type,
+        "window": window_size,
+        "num_sink_tokens": num_sink_tokens,
+        "memory_top_k": memory_top_k,
+        "client": client,
+        "priority": priority,
+        "cache_salt": cache_salt,
+        "timeout_seconds": timeout,
+    }
+    params = sampling_for(max_length, sampling).to_core()
+    result = _core.process_document(engine._core, text, given(options), params, given(rest), progress, on_text)
+    return DocumentResult(**{**result, "segments": _texts(text, result["segments"])}) if with_details else result["text"]
 
 
-def _reduce(
-    engine: Engine, answers: list[str], instruction: str, segment_tokens: int, max_length: int, arguments: dict[str, Any]
-) -> str:
-    """One answer from many: as many at a time as fit into a segment, until one is left."""
-    while len(answers) > 1:
-        groups: list[list[str]] = [[]]
-        size = 0
-        for answer in answers:
-            tokens = len(engine.tokenize(answer))
-            if len(groups[-1]) >= 2 and size + tokens > segment_tokens:
-                groups.append([])
-                size = 0
-            groups[-1].append(answer)
-            size += tokens
-        prompts = [f"{instruction}\n\n" + "\n\n".join(group) for group in groups]
-        answers = engine.generate(prompts, max_length, **arguments)
-    return answers[0]
-
-
-def _sentences(text: str) -> list[str]:
-    sentences = []
-    begin = 0
-    for match in _SENTENCE_END.finditer(text):
-        if match.end() > begin:
-            sentences.append(text[begin : match.end()])
-            begin = match.end()
-    if begin < len(text):
-        sentences.append(text[begin:])
-    return sentences
-
-
-def _fitting(engine: Engine, sentence: str, limit: int) -> list[tuple[str, int]]:
-    ids = engine.tokenize(sentence)
-    if len(ids) <= limit:
-        return [(sentence, len(ids))]
-    # Halves until each fits, so that no character is cut.
-    middle = len(sentence) // 2
-    return _fitting(engine, sentence[:middle], limit) + _fitting(engine, sentence[middle:], limit)
-
-
-def _tail(pieces: list[tuple[str, int]], limit: int) -> list[tuple[str, int]]:
-    tail: list[tuple[str, int]] = []
-    for piece in reversed(pieces):
-        if sum(n for _, n in tail) + piece[1] > limit:
-            break
-        tail.insert(0, piece)
-    return tail
+def _texts(text: str, segments: list[tuple[int, int, int]]) -> list[str]:
+    data = text.encode()
+    return [data[begin:end].decode() for begin, end, _ in segments]

@@ -11,6 +11,7 @@ namespace nb = nanobind;
 void bind_errors(nb::module_& module);
 void bind_stream(nb::module_& module);
 void bind_engine(nb::module_& module);
+void bind_document(nb::module_& module);
 void bind_hub(nb::module_& module);
 
 }  // namespace qwin::python

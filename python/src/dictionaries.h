@@ -12,6 +12,7 @@ namespace qwin::python {
 nb::dict to_dict(const EngineInfo& info);
 nb::dict to_dict(const EngineStats& stats);
 nb::dict to_dict(const GenerationResult& result);
+nb::dict to_dict(const AttentionPlan& plan);
 // (token id, log-probability, [(token id, log-probability), ...])
 nb::list to_list(const std::vector<TokenLogprobInfo>& logprobs);
 

@@ -9,5 +9,6 @@ NB_MODULE(_core, module) {
   qwin::python::bind_errors(module);
   qwin::python::bind_stream(module);
   qwin::python::bind_engine(module);
+  qwin::python::bind_document(module);
   qwin::python::bind_hub(module);
 }

@@ -37,6 +37,27 @@ SamplingParams sampling_params(SamplingParams params, const nb::dict& values) {
   return params;
 }
 
+Request request_options(const Engine& engine, const nb::dict& sampling, const nb::dict& rest) {
+  Request request{.prompt = {}, .sampling = sampling_params(engine.default_sampling(), sampling)};
+  if (rest.contains("window")) request.window = cast_argument<int64_t>("window_size", rest["window"]);
+  const auto optional = [&](const char* name, std::optional<int64_t>& to) {
+    if (rest.contains(name)) to = cast_argument<int64_t>(name, rest[name]);
+  };
+  optional("num_sink_tokens", request.num_sink_tokens);
+  optional("memory_top_k", request.memory_top_k);
+  std::string attention_type, overflow_policy;
+  take(rest, "attention_type", attention_type);
+  take(rest, "overflow_policy", overflow_policy);
+  if (!attention_type.empty()) request.attention_type = attention_type_of(attention_type);
+  if (!overflow_policy.empty()) request.overflow_policy = overflow_policy_of(overflow_policy);
+  take(rest, "prompt_logprobs", request.prompt_logprobs);
+  take(rest, "client", request.client);
+  take(rest, "priority", request.priority);
+  take(rest, "cache_salt", request.cache_salt);
+  take(rest, "timeout_seconds", request.timeout_seconds);
+  return request;
+}
+
 EngineOptions engine_options(const nb::dict& values) {
   EngineOptions options;
   take(values, "num_threads", options.num_threads);

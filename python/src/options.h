@@ -23,6 +23,8 @@ void take(const nb::dict& from, const char* name, T& value) {
 }
 
 SamplingParams sampling_params(SamplingParams params, const nb::dict& values);
+// All of a request but its prompt.
+Request request_options(const Engine& engine, const nb::dict& sampling, const nb::dict& rest);
 EngineOptions engine_options(const nb::dict& values);
 
 }  // namespace qwin::python

@@ -73,6 +73,7 @@ int run_cli(int argc, char** argv) {
   register_show(app);
   register_rm(app);
   register_run(app);
+  register_summarize(app);
   register_serve(app);
   register_tokenize(app);
   register_detokenize(app);

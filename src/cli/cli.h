@@ -24,6 +24,7 @@ void register_list(CLI::App& app);
 void register_show(CLI::App& app);
 void register_rm(CLI::App& app);
 void register_run(CLI::App& app);
+void register_summarize(CLI::App& app);
 void register_serve(CLI::App& app);
 void register_tokenize(CLI::App& app);
 void register_detokenize(CLI::App& app);

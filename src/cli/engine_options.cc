@@ -58,6 +58,10 @@ void print_banner(const EngineInfo& info) {
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("MODEL", options.model, "a model file, folder or name")->required();
+  add_engine_flags(command, options);
+}
+
+void add_engine_flags(CLI::App& command, ModelOptions& options) {
   add_option(command, "--threads", options.num_threads, "threads to compute with; 0: every physical core allowed");
   add_option(command, "--ctx", options.context_length,
              "tokens of prompt and answer together; 0: the model's own, as memory allows");

@@ -26,8 +26,10 @@ struct ModelOptions {
   bool json = false;
 };
 
-// MODEL, --threads, --ctx, --kv-type, --bits, --json and how tokens see each other: --attention, --window, --sinks, ….
+// MODEL and the flags of add_engine_flags().
 void add_model_options(CLI::App& command, ModelOptions& options);
+// --threads, --ctx, --kv-type, --bits, --json and how tokens see each other: --attention, --window, --sinks, ….
+void add_engine_flags(CLI::App& command, ModelOptions& options);
 
 // Throws Error(invalid_argument) for what is out of range or contradicts itself.
 void check_model_options(const ModelOptions& options);

@@ -46,7 +46,8 @@ std::string bytes_text(uint64_t bytes) {
   return text;
 }
 
-ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) == 1) {}
+ProgressBar::ProgressBar(std::string label, std::string unit)
+    : label_(std::move(label)), unit_(std::move(unit)), terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void ProgressBar::update(uint64_t done, uint64_t total) {
   const Clock::time_point now = Clock::now();
@@ -60,9 +61,10 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   last_draw_ = now;
   last_done_ = done;
   const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
-  std::string tail = "  " + bytes_text(done) + " of " + bytes_text(total);
+  const auto shown = [this](uint64_t n) { return unit_.empty() ? bytes_text(n) : std::to_string(n); };
+  std::string tail = "  " + shown(done) + " of " + shown(total) + (unit_.empty() ? "" : " " + unit_);
   if (rate_ > 0) {
-    tail += "  " + bytes_text(static_cast<uint64_t>(rate_)) + "/s";
+    if (unit_.empty()) tail += "  " + bytes_text(static_cast<uint64_t>(rate_)) + "/s";
     tail += "  " + time_text(static_cast<double>(total - std::min(done, total)) / rate_) + " left";
   }
   const int room = terminal_width() - static_cast<int>(label_.size() + tail.size()) - 10;

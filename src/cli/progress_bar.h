@@ -11,12 +11,13 @@ namespace qwin {
 // Not thread-safe. The bar is wiped when it goes.
 class ProgressBar {
  public:
-  explicit ProgressBar(std::string label);
+  // `unit`: what is counted; bytes without one.
+  explicit ProgressBar(std::string label, std::string unit = "");
   ~ProgressBar() { clear(); }
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // Cheap to call often: draws at most ten times a second. Counts are bytes.
+  // Cheap to call often: draws at most ten times a second.
   void update(uint64_t done, uint64_t total);
   // Wipes the line so that other text can be written.
   void clear();
@@ -24,12 +25,12 @@ class ProgressBar {
  private:
   using Clock = std::chrono::steady_clock;
 
-  std::string label_;
+  std::string label_, unit_;
   bool terminal_;
   bool drawn_ = false;
   bool started_ = false;
   uint64_t last_done_ = 0;
-  double rate_ = 0;  // bytes/s, smoothed
+  double rate_ = 0;  // a second, smoothed
   Clock::time_point last_draw_{};
 };
 

@@ -140,29 +140,35 @@ std::string check_seed(const std::string& text) {
 
 }  // namespace
 
+void add_sampling_flags(CLI::App& command, RunOptions& options) {
+  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
+    return command.add_option(name, value, help)->envname(environment_twin(name));
+  };
+  add("--system", options.system, "the system message");
+  add("--max-tokens", options.max_tokens, "the longest answer");
+  add("--temperature", options.temperature, "0 takes the most probable token each time");
+  add("--top-k", options.top_k, "sample from the k most probable tokens; 0: all");
+  add("--top-p", options.top_p, "sample from the most probable tokens that reach this share together");
+  add("--min-p", options.min_p, "drop tokens below this share of the most probable one");
+  add("--repetition-penalty", options.repetition_penalty, "above 1 discourages tokens already seen");
+  add("--presence-penalty", options.presence_penalty, "taken once from tokens already written");
+  add("--frequency-penalty", options.frequency_penalty, "taken from tokens for each time they were written");
+  add("--seed", options.seed, "the same seed gives the same answer")->check(check_seed);
+  add("--stop", options.stop, "end before this text; may be given several times")->take_all();
+  add_switch(command, "--ignore-eos", options.ignore_eos, "go on after an end-of-text token");
+}
+
 void register_run(CLI::App& app) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
   add_model_options(*command, options->model);
   command->add_option("PROMPT", options->prompt,
                       "what to answer; without it stdin is read, and on a terminal a chat begins");
-  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
-    return command->add_option(name, value, help)->envname(environment_twin(name));
-  };
   add_switch(*command, "--raw", options->raw, "continue the prompt as plain text, without the chat template");
-  add("--system", options->system, "the system message");
-  add("--max-tokens", options->max_tokens, "the longest answer");
-  add("--temperature", options->temperature, "0 takes the most probable token each time");
-  add("--top-k", options->top_k, "sample from the k most probable tokens; 0: all");
-  add("--top-p", options->top_p, "sample from the most probable tokens that reach this share together");
-  add("--min-p", options->min_p, "drop tokens below this share of the most probable one");
-  add("--repetition-penalty", options->repetition_penalty, "above 1 discourages tokens already seen");
-  add("--presence-penalty", options->presence_penalty, "taken once from tokens already written");
-  add("--frequency-penalty", options->frequency_penalty, "taken from tokens for each time they were written");
-  add("--seed", options->seed, "the same seed gives the same answer")->check(check_seed);
-  add("--stop", options->stop, "end before this text; may be given several times")->take_all();
-  add("--logprobs", options->logprobs, "with --json: log probabilities of the tokens and of N alternatives");
-  add_switch(*command, "--ignore-eos", options->ignore_eos, "go on after an end-of-text token");
+  add_sampling_flags(*command, *options);
+  command->add_option("--logprobs", options->logprobs,
+                      "with --json: log probabilities of the tokens and of N alternatives")
+      ->envname(environment_twin("--logprobs"));
   command->callback([options] { run(*options); });
 }
 

@@ -24,6 +24,9 @@ struct RunOptions {
   std::vector<std::string> stop;
 };
 
+// --temperature, --top-k, --seed, --stop and the others that say how tokens are chosen.
+void add_sampling_flags(CLI::App& command, RunOptions& options);
+
 // `defaults`, overridden by the flags. Throws Error(invalid_argument) naming the flag.
 SamplingParams sampling_params(SamplingParams defaults, const RunOptions& options);
 

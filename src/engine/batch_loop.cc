@@ -274,13 +274,37 @@ void BatchLoop::compute(const Step& step) {
   runner_.run(batch_);
   for_some_rows(logit_rows_, [&](std::span<const int32_t> rows, size_t first) {
     const Matrix logits = runner_.logits(rows);
-    for (size_t i = 0; i < rows.size(); ++i) use_logits(logit_rows_[first + i], {logits.row(i), logits.columns});
+    const std::span<const WantedRow> wanted = std::span(logit_rows_).subspan(first, rows.size());
+    read_prompt_logprobs(wanted, logits);
+    for (size_t i = 0; i < rows.size(); ++i) use_logits(wanted[i], {logits.row(i), logits.columns});
   });
   for_some_rows(hidden_rows_, [&](std::span<const int32_t> rows, size_t first) {
     const Matrix hidden = runner_.hidden_states(rows);
     for (size_t i = 0; i < rows.size(); ++i)
       use_hidden_states(hidden_rows_[first + i], {hidden.row(i), hidden.columns});
   });
+}
+
+// Each is a pass over the vocabulary and there may be thousands: all threads share them.
+void BatchLoop::read_prompt_logprobs(std::span<const WantedRow> rows, const Matrix& logits) {
+  std::vector<PromptLogprob> found(rows.size());
+  runner_.for_each(rows.size(), [&](size_t i) {
+    const Request& request = rows[i].active->request;
+    const auto next = static_cast<size_t>(rows[i].position) + 1;
+    if (!request.prompt_logprobs || next >= request.prompt.size()) return;
+    try {
+      const std::span<const float> row(logits.row(i), logits.columns);
+      if (!all_finite(row)) throw Error(ErrorCode::numerical, "the model's logits are not finite");
+      found[i].logprob = logprob_of(row, request.prompt[next], request.sampling.logprobs);
+    } catch (...) {
+      found[i].error = std::current_exception();
+    }
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Active& active = *rows[i].active;
+    if (found[i].error && !active.error) active.error = found[i].error;
+    if (found[i].logprob) active.prompt_logprobs.push_back(std::move(*found[i].logprob));
+  }
 }
 
 void BatchLoop::use_hidden_states(const WantedRow& row, std::span<const float> hidden_states) {
@@ -299,12 +323,6 @@ void BatchLoop::use_logits(const WantedRow& row, std::span<float> logits) {
   if (active.error) return;
   try {
     if (active.reader.on_logits) active.reader.on_logits(row.position, logits);
-    const std::vector<int32_t>& prompt = active.request.prompt;
-    const auto next = static_cast<size_t>(row.position) + 1;
-    if (active.request.prompt_logprobs && next < prompt.size()) {
-      if (!all_finite(logits)) throw Error(ErrorCode::numerical, "the model's logits are not finite");
-      active.prompt_logprobs.push_back(logprob_of(logits, prompt[next], active.request.sampling.logprobs));
-    }
     if (!row.is_last || !active.generation) return;
     active.next_token = active.generation->take(logits);
     if (!active.first_token) active.first_token = Clock::now();

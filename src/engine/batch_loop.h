@@ -98,6 +98,12 @@ class BatchLoop {
   void prepare(const Step& step);
   void start(Active& active, const Sequence& sequence);
   void compute(const Step& step);
+  struct PromptLogprob {
+    std::optional<TokenLogprobInfo> logprob;
+    std::exception_ptr error;
+  };
+  // `logits`: [rows.size(), vocab_size]
+  void read_prompt_logprobs(std::span<const WantedRow> rows, const Matrix& logits);
   void use_logits(const WantedRow& row, std::span<float> logits);
   static void use_hidden_states(const WantedRow& row, std::span<const float> hidden_states);
   void settle(const Step& step, double seconds);

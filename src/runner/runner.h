@@ -53,6 +53,14 @@ class Runner {
   // Hidden states [rows.size(), hidden_size] after the last norm, on the same terms.
   Matrix hidden_states(std::span<const int32_t> rows) { return model_.hidden_states(rows); }
 
+  // Runs body(i) for [0, count) on the threads that compute the steps; for work on their results. It must not throw.
+  template <typename F>
+  void for_each(size_t count, F&& body) {
+    context_.team.for_each(count, 1, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) body(i);
+    });
+  }
+
   // Shows the inputs of every layer's matrices, on the terms of QwenDense::observe().
   void observe(LayerObserver observer) { model_.observe(std::move(observer)); }
   // On the terms of QwenDense::stored_matrix().

@@ -100,7 +100,7 @@ Json string_or_list_schema(const char* description) {
           {"description", description}};
 }
 
-// The fields that all three endpoints know.
+// The fields that all of them know.
 std::vector<GenerationField> common_fields() {
   using R = GenerationRequest;
   using S = SamplingParams;
@@ -231,6 +231,61 @@ std::span<const GenerationField> chat_session_fields() {
     all.push_back(integer_field("replace_from", &R::replace_from, 0, kMaxInt,
                                 "forget the messages of the session from this one on, first"));
     all.push_back(integer_field("max_tokens", &R::max_tokens, 1, kMaxInt, "the longest answer"));
+    return all;
+  }();
+  return fields;
+}
+
+namespace {
+
+// A text of the document's options.
+GenerationField document_text(const char* name, std::string DocumentOptions::* member, const char* description) {
+  return {name, string_schema(description), [=](const Json& value, GenerationRequest& request) {
+            request.document.*member = read_string(value, name, kTextBytes);
+          }};
+}
+
+GenerationField document_tokens(const char* name, int64_t DocumentOptions::* member, int64_t low,
+                                const char* description) {
+  constexpr int64_t kMost = int64_t{1} << 20;
+  return {name, integer_schema(description, low, kMost), [=](const Json& value, GenerationRequest& request) {
+            request.document.*member = read_integer(value, name, low, kMost);
+          }};
+}
+
+void read_partial_answers(const Json& value, GenerationRequest& request) {
+  if (!value.is_array()) refuse_field("partial_answers", "must be a list of texts and nulls");
+  for (const Json& answer : value) {
+    auto& known = request.document.partial_answers.emplace_back();
+    if (!answer.is_null()) known = read_string(answer, "partial_answers", kTextBytes);
+  }
+}
+
+}  // namespace
+
+std::span<const GenerationField> document_fields() {
+  using R = GenerationRequest;
+  using D = DocumentOptions;
+  static const std::vector<GenerationField> fields = [] {
+    const Json answers{{"type", "array"},
+                       {"items", {{"type", Json::array({"string", "null"})}}},
+                       {"description", "answers over segments that are known already: these are not asked again"}};
+    std::vector<GenerationField> all = common_fields();
+    all.insert(all.begin(), required(string_field("text", &R::text, kTextBytes, "the document")));
+    all.push_back(document_text("instruction", &D::instruction,
+                                "what is asked of every segment; absent: a summary in the document's language"));
+    all.push_back(document_text("reduce_instruction", &D::reduce_instruction,
+                                "what is asked of the answers together; absent: made from the instruction"));
+    all.push_back(document_text("system", &D::system, "the system message"));
+    all.push_back({"method", choice_schema("segments, or one_pass: all of it in one prompt", {"segments", "one_pass"}),
+                   [](const Json& value, R& request) {
+                     request.document.method =
+                         document_method_of(read_choice(value, "method", {"segments", "one_pass"}));
+                   }});
+    all.push_back(document_tokens("segment_tokens", &D::segment_tokens, 16, "the longest segment"));
+    all.push_back(document_tokens("overlap", &D::overlap, 0, "tokens that a segment repeats of the one before it"));
+    all.push_back(field("partial_answers", answers, read_partial_answers));
+    all.push_back(integer_field("max_tokens", &R::max_tokens, 1, kMaxInt, "the longest answer of each request; 256"));
     return all;
   }();
   return fields;

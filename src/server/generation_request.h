@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the three generating endpoints read from a body, and how it becomes requests of the engine.
+// What the generating endpoints read from a body, and how it becomes requests of the engine.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "qwin/engine.h"
+#include "qwin/document.h"
 #include "server/fields.h"
 #include "server/limits.h"
 
@@ -39,12 +39,16 @@ struct GenerationRequest {
   std::string chat_prompt, session, system;
   bool has_system = false;
   std::optional<int64_t> replace_from;
+  // Documents.
+  DocumentOptions document;
+  std::string text;
 };
 
 using GenerationField = Field<GenerationRequest>;
 std::span<const GenerationField> chat_completion_fields();
 std::span<const GenerationField> completion_fields();
 std::span<const GenerationField> chat_session_fields();
+std::span<const GenerationField> document_fields();
 
 // What the fields do not say alone: throws HttpError 400 when they contradict each other or the limits.
 void check_generation(GenerationRequest& request);

@@ -18,6 +18,7 @@ Outcome handle_detokenize(Service& service, const Admission& admission, const Ht
 Outcome handle_chat_completions(Service& service, const Admission& admission, const HttpRequest& request);
 Outcome handle_completions(Service& service, const Admission& admission, const HttpRequest& request);
 Outcome handle_chat(Service& service, const Admission& admission, const HttpRequest& request);
+Outcome handle_documents(Service& service, const Admission& admission, const HttpRequest& request);
 Outcome handle_list_chats(Service& service, const Admission& admission, const HttpRequest& request);
 Outcome handle_get_chat(Service& service, const Admission& admission, const HttpRequest& request);
 Outcome handle_delete_chat(Service& service, const Admission& admission, const HttpRequest& request);

@@ -103,6 +103,22 @@ Json chat_response_schema() {
                     {"timings", typed("object")}});
 }
 
+Json document_response_schema() {
+  const Json segment =
+      object_of({{"begin", typed("integer")}, {"end", typed("integer")}, {"num_tokens", typed("integer")}});
+  return object_of({{"id", typed("string")},
+                    {"object", typed("string")},
+                    {"created", typed("integer")},
+                    {"model", typed("string")},
+                    {"text", typed("string")},
+                    {"method", typed("string")},
+                    {"segments", list_of(segment)},
+                    {"partial_answers", list_of(typed("string"))},
+                    {"finish_reason", typed("string")},
+                    {"usage", reference("Usage")},
+                    {"attention", typed("object")}});
+}
+
 struct Body {
   const char* method;
   const char* path;
@@ -131,6 +147,7 @@ std::vector<Body> bodies() {
        "application/json", true},
       {"POST", "/v1/completions", object_schema(completion_fields()), completion_answer_schema(), "application/json",
        true},
+      {"POST", "/v1/documents", object_schema(document_fields()), document_response_schema(), "application/json", true},
       {"POST", "/tokenize", tokenize_schema(), tokens},
       {"POST", "/detokenize", detokenize_schema(), text},
       {"POST", "/chat", object_schema(chat_session_fields()), chat_response_schema(), "application/json", true},

@@ -24,6 +24,8 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/models/{id}", "One model", handle_model},
     {"POST", "/v1/chat/completions", "Answer a conversation", handle_chat_completions, false, true, true},
     {"POST", "/v1/completions", "Continue a text", handle_completions, false, true, true},
+    {"POST", "/v1/documents", "Ask something of a long document, segment by segment", handle_documents, false, true,
+     true},
     {"POST", "/tokenize", "Text or a chat to token ids", handle_tokenize, false, true},
     {"POST", "/detokenize", "Token ids to text", handle_detokenize, false, true},
     {"POST", "/chat", "Say something in a conversation that the server keeps", handle_chat, false, true, true},

@@ -57,7 +57,7 @@ def refused(*arguments, kind, **options):
 def test_help_lists_every_command_and_explains_each():
     out, err = qwin("help")
     assert err == "" and qwin()[0] == out == qwin("--help")[0]
-    for command in ("pull", "list", "show", "rm", "run", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         assert f"  {command} " in out
         assert qwin(command, "--help")[0] == qwin("help", command)[0] != ""
 
@@ -71,7 +71,7 @@ def test_usage_errors_are_one_line(arguments):
 
 
 def test_every_long_flag_names_its_environment_twin():
-    for command in ("pull", "list", "show", "rm", "run", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
         for line in qwin(command, "--help")[0].splitlines():
             words = line.split()
             if words and words[0].startswith("--"):
@@ -405,3 +405,38 @@ def test_bench_refuses_what_it_cannot_measure():
                       ["bench", MODEL, "-p", "8", "-d", "0", "--ctx", "9"],
                       ["bench", MODEL, "-p", "8", "-d", "0", "-n", "1", "-b", "999"]):
         refused(*arguments, kind="invalid_argument")
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+TEXT = "".join(f"Sentence number {i} is here. " for i in range(12))
+ASK = ("--model", GGUF, "--raw", "--instruction", "Say what this says:", "--reduce-instruction", "All:", "--segment-tokens", 64, "--overlap", 8, "--max-tokens", 4, "--ignore-eos", "--temperature", 0)
+
+
+def test_summarize_asks_every_segment(tmp_path, home):
+    document = tmp_path / "text.md"
+    document.write_text(TEXT)
+    result = as_json("summarize", document, *ASK, "--json")
+    assert set(result) == {"text", "method", "segments", "partial_answers", "finish_reason", "prompt_tokens", "cached_tokens",
+                           "completion_tokens", "attention"}
+    assert len(result["segments"]) == len(result["partial_answers"]) > 2
+    assert all(segment["num_tokens"] <= 64 for segment in result["segments"])
+    assert result["cached_tokens"] > 0  # what the prompts begin with
+    out, err = qwin("summarize", "-", *ASK, text=TEXT)
+    assert out == result["text"] + "\n" and "segments" in err
+    assert list((home / "documents").iterdir()) == []  # nothing is left of what has ended
+    assert as_json("summarize", document, *ASK, "--split") == {"segments": result["segments"]}
+    document.write_text(TEXT[:40])
+    one = as_json("summarize", document, *ASK, "--json", "--one-pass")
+    assert one["method"] == "one_pass" and one["attention"]["type"] == "hybrid" and len(one["segments"]) == 1
+
+
+def test_summarize_says_what_is_wrong(tmp_path):
+    refused("summarize", kind="invalid_argument")
+    refused("summarize", tmp_path / "absent", *ASK, kind="path")
+    document = tmp_path / "text.txt"
+    document.write_text(TEXT)
+    refused("summarize", document, kind="invalid_argument")  # no model is there
+    refused("summarize", document, *ASK, "--overlap", 64, kind="invalid_argument")
+    document.write_bytes(b"\xc4\xe3\xba\xc3")
+    refused("summarize", document, *ASK, kind="invalid_argument")

@@ -346,6 +346,43 @@ def test_documents_are_cut_between_sentences_with_overlap(engine):
         qwin.split_document(engine, text, 64, 64)
 
 
+def test_a_document_goes_on_where_it_was_interrupted(engine, tmp_path):
+    text = "".join(f"Sentence number {i} is here. " for i in range(12))
+    arguments = dict(segment_tokens=64, overlap=8, instruction="Say:", reduce_instruction="All:", raw=True, max_length=4, ignore_eos=True)
+    whole = qwin.process_document(engine, text, with_details=True, **arguments)
+    assert len(whole.segments) == len(whole.partial_answers) > 2
+
+    journal = tmp_path / "journal"
+
+    def stop(done, total):
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        qwin.process_document(engine, text, journal=journal, progress=stop, **arguments)
+    heard, counts = [], []
+    again = qwin.process_document(
+        engine, text, journal=journal, with_details=True, on_text=heard.append,
+        progress=lambda done, total: counts.append((done, total)), **arguments,
+    )
+    assert (again.text, again.partial_answers) == (whole.text, whole.partial_answers) == ("".join(heard), again.partial_answers)
+    assert again.completion_tokens < whole.completion_tokens
+    assert counts[-1][0] == counts[-1][1] and not journal.exists()
+    known = qwin.process_document(engine, text, partial_answers=whole.partial_answers, with_details=True, **arguments)
+    assert known.text == whole.text and known.completion_tokens == whole.completion_tokens - 4 * len(whole.segments)
+    one = qwin.process_document(engine, text[:100], method="one_pass", with_details=True, **arguments)
+    assert one.attention["attention_type"] == "hybrid" and len(one.segments) == 1
+    with pytest.raises(qwin.InvalidArgumentError):
+        qwin.process_document(engine, text, method="both", **arguments)
+
+
+def test_files_become_text(tmp_path):
+    (tmp_path / "a.txt").write_text("有字。", encoding="utf-8")
+    assert qwin.read_document(tmp_path / "a.txt") == "有字。"
+    with pytest.raises(qwin.Error, match="no file"):
+        qwin.read_document(tmp_path / "b.txt")
+
+
 def test_the_package_is_typed():
     assert (ROOT / "python/qwin/py.typed").exists()
     assert (ROOT / "python/qwin/_core.pyi").exists()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -331,8 +332,12 @@ def _load(model: Any, tokenizer: Any | None, options: dict[str, Any]) -> _core.E
     return _core.Engine(_core.find_model(os.fspath(model)), options)
 
 
-# Engines left open would otherwise end with their threads in the middle of a step.
+# Engines left open would otherwise end with their threads in the middle of a step, and a daemon thread that waits for an
+# answer would want the GIL of an interpreter that is gone: it gets it once more first.
 @atexit.register
 def _close_all() -> None:
     for engine in list(_open_engines):
         engine.close()
+    give_up = time.monotonic() + 5
+    while _core.calls_without_gil() > 0 and time.monotonic() < give_up:
+        time.sleep(0.001)

@@ -12,6 +12,7 @@
 #include "dictionaries.h"
 #include "engine_handle.h"
 #include "options.h"
+#include "released_gil.h"
 
 namespace qwin::python {
 
@@ -27,7 +28,7 @@ Segments to_tuples(const std::vector<DocumentSegment>& segments) {
 
 Segments split(const EngineHandle& handle, const std::string& text, int64_t segment_tokens, int64_t overlap) {
   const std::shared_ptr<Engine> engine = handle.engine();
-  const nb::gil_scoped_release release;
+  const ReleasedGil released;
   return to_tuples(split_document(*engine, text, segment_tokens, overlap));
 }
 
@@ -84,7 +85,7 @@ nb::dict process(const EngineHandle& handle, std::string text, const nb::dict& o
     return true;
   };
   const DocumentResult result = [&] {
-    const nb::gil_scoped_release release;
+    const ReleasedGil released;
     return process_document(*engine, std::move(text), std::move(wanted), std::move(events), tick);
   }();
   return to_dict(result);
@@ -93,7 +94,7 @@ nb::dict process(const EngineHandle& handle, std::string text, const nb::dict& o
 }  // namespace
 
 void bind_document(nb::module_& module) {
-  module.def("read_document", &read_document, nb::arg("path"), nb::call_guard<nb::gil_scoped_release>());
+  module.def("read_document", &read_document, nb::arg("path"), nb::call_guard<ReleasedGil>());
   module.def("split_document", &split, nb::arg("engine"), nb::arg("text"), nb::arg("segment_tokens"),
              nb::arg("overlap"));
   module.def("process_document", &process, nb::arg("engine"), nb::arg("text"), nb::arg("options"), nb::arg("sampling"),

@@ -11,6 +11,7 @@
 #include "dictionaries.h"
 #include "engine_handle.h"
 #include "options.h"
+#include "released_gil.h"
 #include "stream.h"
 
 namespace qwin::python {
@@ -36,7 +37,7 @@ MemoryTensor memory_tensor(const std::string& name, const Weight& weight) {
 
 void construct(EngineHandle* self, const std::string& path, const nb::dict& options) {
   const EngineOptions parsed = engine_options(options);
-  const nb::gil_scoped_release release;
+  const ReleasedGil released;
   new (self) EngineHandle(Engine::load(path, parsed));
 }
 
@@ -45,7 +46,7 @@ void construct_from_memory(EngineHandle* self, const std::string& directory,
   const EngineOptions parsed = engine_options(options);
   std::vector<MemoryTensor> tensors;
   for (const auto& [name, weight] : weights) tensors.push_back(memory_tensor(name, weight));
-  const nb::gil_scoped_release release;
+  const ReleasedGil released;
   new (self) EngineHandle(Engine::load(directory, tensors, parsed));
 }
 
@@ -57,7 +58,7 @@ std::shared_ptr<Stream> submit(const EngineHandle& handle, nb::handle prompt, co
   Request request = request_options(*engine, sampling, rest);
   request.prompt = cast_argument<TokenIds>("the prompt", prompt);
   auto stream = std::make_shared<Stream>();
-  const nb::gil_scoped_release release;
+  const ReleasedGil released;
   stream->belongs_to(engine, engine->submit(std::move(request), Stream::events(stream)));
   return stream;
 }
@@ -67,7 +68,7 @@ nb::object rows_array(size_t num_rows, size_t columns,
                       const std::function<void(const std::function<void(int64_t, std::span<const float>)>&)>& read) {
   auto values = std::make_unique<std::vector<float>>();
   {
-    const nb::gil_scoped_release release;
+    const ReleasedGil released;
     values->reserve(num_rows * columns);
     read([&](int64_t, std::span<const float> row) { values->insert(values->end(), row.begin(), row.end()); });
   }

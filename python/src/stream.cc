@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "dictionaries.h"
+#include "released_gil.h"
 
 namespace qwin::python {
 
@@ -79,7 +80,7 @@ bool Stream::wait_in_slices(double seconds, bool for_end) {
   for (bool is_there = false; !is_there && seconds != 0;) {
     const double slice = seconds < 0 ? kSignalSeconds : std::min(seconds, kSignalSeconds);
     {
-      const nb::gil_scoped_release release;
+      const ReleasedGil released;
       is_there = wait(slice, for_end);
     }
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
@@ -137,7 +138,7 @@ void bind_stream(nb::module_& module) {
           },
           nb::arg("seconds") = -1.0, nb::arg("hold") = 0.0)
       .def("result", [](const Stream& stream) { return to_dict(stream.result()); })
-      .def("cancel", &Stream::cancel, nb::call_guard<nb::gil_scoped_release>())
+      .def("cancel", &Stream::cancel, nb::call_guard<ReleasedGil>())
       .def("fileno", &Stream::descriptor)
       .def_prop_ro("ended", &Stream::has_ended);
 }

@@ -51,6 +51,7 @@ struct Request {
   std::optional<int64_t> num_sink_tokens = {}, memory_top_k = {};
   std::optional<OverflowPolicy> overflow_policy = {};
   bool prompt_logprobs = false;   // of the prompt's tokens too, with sampling.logprobs alternatives each
+  bool keeps_logprobs = true;     // false: on_output alone brings the answer's, so that a long one takes no memory
   std::string client = {};        // clients share the machine evenly
   int priority = 0;               // higher ones go first
   std::string cache_salt = {};    // only requests with the same salt share what the prefix cache holds
@@ -102,7 +103,7 @@ struct GenerationResult {
   bool context_full = false;                      // `length` because the context ended
   AttentionPlan attention = {};                   // how it was read and written
   std::string stop_string;                        // the stop string that ended the answer, if one did
-  std::vector<TokenLogprobInfo> logprobs;         // [token_ids.size()] when asked for
+  std::vector<TokenLogprobInfo> logprobs;         // [token_ids.size()] when asked for and kept
   std::vector<TokenLogprobInfo> prompt_logprobs;  // [prompt_tokens - 1], of tokens 1 …, when asked for
   GenerationTimings timings;
 };

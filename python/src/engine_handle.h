@@ -10,6 +10,7 @@
 
 #include "bindings.h"
 #include "qwin/engine.h"
+#include "released_gil.h"
 
 namespace qwin::python {
 
@@ -35,7 +36,7 @@ class EngineHandle {
       new std::shared_ptr<Engine>(std::move(engine));
       return;
     }
-    const nb::gil_scoped_release release;
+    const ReleasedGil released;
     engine.reset();
   }
   bool is_closed() const { return engine_ == nullptr; }

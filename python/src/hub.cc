@@ -4,11 +4,12 @@
 #include <nanobind/stl/string.h>
 
 #include "bindings.h"
+#include "released_gil.h"
 
 namespace qwin::python {
 
 void bind_hub(nb::module_& module) {
-  module.def("find_model", &find_model, nb::arg("model"), nb::call_guard<nb::gil_scoped_release>());
+  module.def("find_model", &find_model, nb::arg("model"), nb::call_guard<ReleasedGil>());
   module.def(
       "pull",
       [](const std::string& name, const nb::object& progress) {
@@ -20,7 +21,7 @@ void bind_hub(nb::module_& module) {
             progress(done, total);
           };
         }
-        const nb::gil_scoped_release release;
+        const ReleasedGil released;
         return pull(name, tell);
       },
       nb::arg("name"), nb::arg("progress").none() = nb::none());

@@ -80,7 +80,7 @@ RequestId BatchLoop::submit(Request request, const CachePlan& plan, std::unique_
   {
     const std::lock_guard lock(mutex_);
     if (!counts_.failure.empty()) throw Error(ErrorCode::broken, "the engine failed and has to be started anew");
-    const int places = std::max(0, options_.scheduler.max_sequences - scheduler_.num_running());
+    const int places = std::max(0, options_.scheduler.max_sequences - scheduler_.num_active());
     if (scheduler_.num_waiting() >= options_.max_queue_length + places) {
       throw Error(ErrorCode::queue_full,
                   std::to_string(scheduler_.num_waiting()) + " requests wait already; try again later");
@@ -136,8 +136,9 @@ EngineStats BatchLoop::stats() const {
   EngineStats stats = counts_;
   if (!stats.failure.empty()) return stats;
   stats.requests_held = scheduler_.num_held();
-  stats.requests_running = scheduler_.num_running() - stats.requests_held;
-  stats.requests_waiting = scheduler_.num_waiting();
+  stats.requests_running = scheduler_.num_active();
+  stats.requests_waiting =
+      scheduler_.num_running() + scheduler_.num_waiting() - stats.requests_running - stats.requests_held;
   stats.kv_pages_total = pool_.num_pages();
   stats.kv_pages_used = pool_.num_used();
   stats.kv_pages_cached = pool_.num_cached();
@@ -149,7 +150,7 @@ EngineStats BatchLoop::stats() const {
     stats.prefix_cache_write_errors = disk.write_errors;
     stats.prefix_cache_rejected = std::move(disk.rejected);
   }
-  const int ahead = scheduler_.num_waiting() + scheduler_.num_running() - options_.scheduler.max_sequences;
+  const int ahead = stats.requests_waiting + stats.requests_running - options_.scheduler.max_sequences;
   stats.waiting_seconds = ahead < 0 ? 0 : (ahead + 1) * seconds_a_request_;
   return stats;
 }

@@ -26,6 +26,7 @@ Generation::Generation(std::shared_ptr<const Tokenizer> tokenizer, std::span<con
     : tokenizer_(std::move(tokenizer)),
       eos_ids_(eos_ids.begin(), eos_ids.end()),
       params_(request.sampling),
+      keeps_logprobs_(request.keeps_logprobs),
       sampler_(params_, tokenizer_->num_ids(), kDefaultSeed, eos_ids_),
       detokenizer_(tokenizer_),
       stop_matcher_(params_.stop) {
@@ -53,8 +54,8 @@ std::optional<int32_t> Generation::take(std::span<float> logits) {
   result_.token_ids.push_back(token);
   output_.token_ids.push_back(token);
   if (params_.logprobs >= 0) {
-    result_.logprobs.push_back(to_info(sampler_.logprobs()));
-    output_.logprobs.push_back(result_.logprobs.back());
+    output_.logprobs.push_back(to_info(sampler_.logprobs()));
+    if (keeps_logprobs_) result_.logprobs.push_back(output_.logprobs.back());
   }
   emit(stop_matcher_.feed(detokenizer_.push(token)));
   if (stop_matcher_.stopped()) {

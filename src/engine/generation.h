@@ -39,6 +39,7 @@ class Generation {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::vector<int32_t> eos_ids_;
   SamplingParams params_;
+  bool keeps_logprobs_;
   Sampler sampler_;
   Detokenizer detokenizer_;
   StopMatcher stop_matcher_;

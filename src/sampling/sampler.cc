@@ -7,6 +7,7 @@
 #include <string>
 
 #include "qwin/error.h"
+#include "sampling/candidates.h"
 #include "sampling/float_order.h"
 #include "sampling/random.h"
 
@@ -16,6 +17,18 @@ namespace {
 // The lowest id among the highest logits. Requires: no NaN, at least one.
 int32_t argmax(std::span<const float> x) {
   return static_cast<int32_t>(std::find(x.begin(), x.end(), highest_of(x)) - x.begin());
+}
+
+// What one sample() leaves to the next.
+struct Scratch {
+  Candidates candidates;
+  std::vector<float> raw_logits;  // [num_token_ids]: before penalties, bias and bans
+  std::vector<int32_t> top_ids;
+};
+
+Scratch& scratch() {
+  static thread_local Scratch one;
+  return one;
 }
 
 }  // namespace
@@ -45,17 +58,20 @@ int32_t Sampler::sample(std::span<float> logits) {
                                                  " tokens, expected at least " + std::to_string(num_token_ids_));
   }
   if (!all_finite(logits)) throw Error(ErrorCode::numerical, "the model's logits are not finite");
-  if (params_.logprobs >= 0) keep_logprobs(logits);
-
   const std::span<float> choices = logits.first(num_token_ids_);
+  std::vector<float>& raw = scratch().raw_logits;
+  double sum = 0;
+  if (params_.logprobs >= 0) {
+    // Over all rows, padding too, as log_softmax of the model's output does; only real ids are listed.
+    sum = log_sum_exp(logits);
+    raw.assign(choices.begin(), choices.end());
+  }
   adjust(choices);
   const int32_t token_id = params_.temperature == 0 ? argmax(choices) : draw(choices);
   if (choices[token_id] == -std::numeric_limits<float>::infinity()) {
     throw Error(ErrorCode::invalid_argument, "stop_token_ids and min_tokens together ban every token");
   }
-  if (params_.logprobs >= 0) {
-    logprobs_.chosen = {token_id, static_cast<float>(raw_logits_[token_id] - log_sum_exp_)};
-  }
+  if (params_.logprobs >= 0) keep_logprobs(raw, sum, token_id);
   return token_id;
 }
 
@@ -72,26 +88,27 @@ void Sampler::adjust(std::span<float> logits) const {
 // Temperature, top-k, top-p, min-p, as in transformers. Temperature comes first, so top_p and min_p mean shares of the
 // distribution drawn from; top_p counts within the top_k left; min_p relates to the highest probability, which no step
 // changes, so its place only matters to top_p: before min_p, top_p sees the whole tail.
-int32_t Sampler::draw(std::span<const float> logits) {
+int32_t Sampler::draw(std::span<const float> logits) const {
+  Candidates& candidates = scratch().candidates;
   if (params_.top_k > 0) {
-    candidates_.load_top_k(logits, static_cast<size_t>(params_.top_k));
+    candidates.load_top_k(logits, static_cast<size_t>(params_.top_k));
   } else {
-    candidates_.load(logits);
+    candidates.load(logits);
   }
-  if (candidates_.size() == 0) return 0;  // all banned: sample() tells
-  candidates_.set_weights(params_.temperature);
-  candidates_.keep_top_p(params_.top_p);
-  candidates_.keep_min_p(params_.min_p);
-  return candidates_.draw(uniform_at(seed_, num_outputs_));
+  if (candidates.size() == 0) return 0;  // all banned: sample() tells
+  candidates.set_weights(params_.temperature);
+  candidates.keep_top_p(params_.top_p);
+  candidates.keep_min_p(params_.min_p);
+  return candidates.draw(uniform_at(seed_, num_outputs_));
 }
 
-// The sum runs over all rows, padding too, as log_softmax of the model's output does; only real ids are listed.
-void Sampler::keep_logprobs(std::span<const float> logits) {
-  log_sum_exp_ = log_sum_exp(logits);
-  raw_logits_.assign(logits.begin(), logits.begin() + num_token_ids_);
-  top_ids(raw_logits_, static_cast<size_t>(params_.logprobs), &candidates_, &top_ids_);
+void Sampler::keep_logprobs(std::span<const float> raw_logits, double sum, int32_t chosen) {
+  const auto entry = [&](int32_t id) { return TokenLogprob{id, static_cast<float>(raw_logits[id] - sum)}; };
+  std::vector<int32_t>& best = scratch().top_ids;
+  top_ids(raw_logits, static_cast<size_t>(params_.logprobs), &scratch().candidates, &best);
+  logprobs_.chosen = entry(chosen);
   logprobs_.top.clear();
-  for (int32_t id : top_ids_) logprobs_.top.push_back({id, static_cast<float>(raw_logits_[id] - log_sum_exp_)});
+  for (int32_t id : best) logprobs_.top.push_back(entry(id));
 }
 
 }  // namespace qwin

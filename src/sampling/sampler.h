@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses the next token of one sequence. Owned by the sequence, single-threaded; after the first token it allocates
-// only when a penalty meets a token not seen before.
+// Chooses the next token of one sequence. Owned by the sequence, single-threaded. What is as large as the vocabulary
+// belongs to the thread, not to the sequence: thousands of them may wait for slow readers.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "qwin/sampling_params.h"
-#include "sampling/candidates.h"
 #include "sampling/logprobs.h"
 #include "sampling/penalties.h"
 
@@ -35,8 +34,9 @@ class Sampler {
 
  private:
   void adjust(std::span<float> logits) const;
-  int32_t draw(std::span<const float> logits);
-  void keep_logprobs(std::span<const float> logits);
+  int32_t draw(std::span<const float> logits) const;
+  // `sum`: the logarithm of the sum of exp(raw_logits).
+  void keep_logprobs(std::span<const float> raw_logits, double sum, int32_t chosen);
 
   SamplingParams params_;
   uint32_t num_token_ids_;
@@ -44,10 +44,6 @@ class Sampler {
   uint64_t num_outputs_ = 0;            // also the counter of the random numbers
   std::vector<int32_t> end_token_ids_;  // banned until min_tokens
   Penalties penalties_;
-  Candidates candidates_;
-  std::vector<float> raw_logits_;  // [num_token_ids], kept when logprobs are asked for
-  std::vector<int32_t> top_ids_;
-  double log_sum_exp_ = 0;
   TokenLogprobs logprobs_;
 };
 

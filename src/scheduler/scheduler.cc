@@ -70,7 +70,12 @@ void Scheduler::finish(SequenceId id) {
   sequences_.erase(id);
 }
 
-int Scheduler::num_held() const { return static_cast<int>(std::ranges::count(running_, true, &Sequence::is_held)); }
+int Scheduler::num_held() const {
+  return static_cast<int>(std::ranges::count(running_, true, &Sequence::is_held) +
+                          std::ranges::count(waiting_, true, &Sequence::is_held));
+}
+
+int Scheduler::num_active() const { return static_cast<int>(std::ranges::count(running_, false, &Sequence::is_held)); }
 
 // ---- who is in the batch
 
@@ -143,7 +148,7 @@ bool Scheduler::enter(Sequence& sequence, const PrefixMatch& match) {
   }
   needed -= std::ranges::count_if(match.pages, [](int32_t page) { return page >= 0; });
   // When nobody else gets on, it will: reserve() takes from the held ones.
-  if (needed > pool_.num_free() + pool_.num_cached() && num_running() > num_held()) return false;
+  if (needed > pool_.num_free() + pool_.num_cached() && num_active() > 0) return false;
 
   sequence.node = match.node;
   sequence.nodes = match.nodes;

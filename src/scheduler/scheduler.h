@@ -49,7 +49,7 @@ struct Step {
 
 // Single-threaded. One step at a time: plan(), then complete(), then append() or finish() for its sequences; the other
 // methods may come in between.
-//   waiting   not in the batch, no pages;  running   in the batch;  held   in the batch, left out of steps
+//   waiting   not in the batch, no pages;  running   in the batch;  held   either, but left out of steps
 class Scheduler {
  public:
   // `archive` may be null.
@@ -71,6 +71,8 @@ class Scheduler {
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int num_held() const;
+  // Running and not held.
+  int num_active() const;
   uint64_t num_preemptions() const { return num_preemptions_; }
 
  private:
@@ -78,7 +80,7 @@ class Scheduler {
   Sequence* next_waiting(const std::set<SequenceId>& passed_over) const;
   // Another sequence is just reading what this one begins with: it is cheaper to wait for it.
   bool is_being_read(const Sequence& sequence, int64_t num_matched) const;
-  bool has_free_place() const { return num_running() - num_held() < options_.max_sequences; }
+  bool has_free_place() const { return num_active() < options_.max_sequences; }
   // When no place is free: who has less claim to one than `sequence`.
   Sequence* place_holder_for(const Sequence& sequence) const;
   bool enter(Sequence& sequence, const PrefixMatch& match);

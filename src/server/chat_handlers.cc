@@ -124,13 +124,9 @@ Json summary_json(const ChatSummary& chat) {
 
 Outcome handle_chat(Service& service, const Admission& admission, const HttpRequest& http) {
   const Json body = chat_body(service, http);
-  Engine& engine = engine_for_work(service);
-  GenerationRequest wanted(service.limits());
-  wanted.sampling = engine.default_sampling();
-  wanted.stream = wanted.is_chat = true;
-  read_fields(body, chat_session_fields(), wanted);
-  check_generation(wanted);
-  check_model(service, wanted.model);
+  const GenerationRequest wanted =
+      read_generation(service, body, chat_session_fields(), {.is_chat = true, .stream = true});
+  Engine& engine = service.engine();
   const StoredChat chat = load_history(service, admission.principal, wanted);
   ChatTurn turn{.owner = admission.principal.key_id,
                 .id = wanted.session.empty() ? random_id("chat-") : wanted.session,

@@ -112,7 +112,7 @@ void Connection::tick() {
 
 // A reader that takes almost nothing while data waits for it is closed.
 void Connection::check_stall() {
-  if (unsent() == 0) {
+  if (unsent_.empty()) {
     stall_begun_ms_ = -1;
     return;
   }
@@ -157,31 +157,20 @@ void Connection::read_some() {
 
 void Connection::send(std::string_view bytes) {
   if (broken_) return;
-  if (output_sent_ == output_.size()) {
-    output_.clear();
-    output_sent_ = 0;
-    if (output_.capacity() > 2 * static_cast<size_t>(limits_.stream_buffer_bytes)) output_.shrink_to_fit();
-  }
-  // A buffer that fills up gets its whole size at once: growing by doubling would take twice of it.
-  const auto full = static_cast<size_t>(limits_.stream_buffer_bytes) + kReadBytes / 8;
-  if (output_.size() + bytes.size() > full / 4 && output_.capacity() < full) output_.reserve(full);
-  output_ += bytes;
+  unsent_.append(bytes);
   last_write_ms_ = context_.now_ms;
   ping_due_ = false;
   if (!writing_) write_some();
 }
 
 void Connection::write_some() {
-  while (unsent() > 0 && !broken_) {
+  while (!unsent_.empty() && !broken_) {
     error_code error;
-    const size_t count = socket_.write_some(asio::buffer(output_.data() + output_sent_, unsent()), error);
-    output_sent_ += count;
+    const std::string_view bytes = unsent_.front();
+    const size_t count = socket_.write_some(asio::buffer(bytes.data(), bytes.size()), error);
+    unsent_.consume(count);
     taken_ += count;
     if (error == asio::error::would_block || error == asio::error::try_again) {
-      if (output_sent_ >= output_.size() / 2) {
-        output_.erase(0, output_sent_);
-        output_sent_ = 0;
-      }
       writing_ = true;
       socket_.async_wait(asio::socket_base::wait_write, [self = shared_from_this()](error_code wait_error) {
         self->writing_ = false;
@@ -202,7 +191,7 @@ void Connection::write_some() {
 }
 
 Connection::Task Connection::finish_output() {
-  while (unsent() > 0 && !broken_) co_await changed();
+  while (!unsent_.empty() && !broken_) co_await changed();
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
@@ -387,8 +376,8 @@ Connection::Task Connection::drive(Answer& answer) {
     }
     flush_chunk();
     if (finished_) break;
-    if (unsent() >= high && !held) answer.hold(held = true);
-    if (unsent() < low && held) answer.hold(held = false);
+    if (unsent_.size() >= high && !held) answer.hold(held = true);
+    if (unsent_.size() < low && held) answer.hold(held = false);
     start_read();
     co_await changed();
   }

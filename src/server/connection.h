@@ -15,6 +15,7 @@
 
 #include "server/answer.h"
 #include "server/request_reader.h"
+#include "server/send_buffer.h"
 #include "server/service.h"
 
 namespace qwin::server {
@@ -77,7 +78,6 @@ class Connection final : public ResponseWriter, public std::enable_shared_from_t
   void write_some();
   void flush_chunk();
   void put_head(int status, std::string_view fields);
-  size_t unsent() const { return output_.size() - output_sent_; }
   void check_stall();
   void fail_request(const HttpError& error);
   void reserve_body();
@@ -105,8 +105,8 @@ class Connection final : public ResponseWriter, public std::enable_shared_from_t
   int64_t body_reserved_ = 0;
 
   // The response.
-  std::string output_, chunk_;
-  size_t output_sent_ = 0;
+  SendBuffer unsent_;
+  std::string chunk_;  // written since the last flush_chunk()
   bool stream_begun_ = false, early_head_ = false, finished_ = false, chunked_ = false, probed_ = false;
   int status_ = 0;
   int64_t last_write_ms_ = 0;

@@ -45,11 +45,11 @@ void Connection::begin_stream() {
 
 void Connection::flush_chunk() {
   if (chunk_.empty() && !(finished_ && chunked_)) return;
+  const std::string chunk = std::exchange(chunk_, {});  // its memory too: there may be thousands who wait
+  if (!chunked_) return send(chunk);
   std::string framed;
-  if (!chunked_) framed.swap(chunk_);
-  if (chunked_ && !chunk_.empty()) append_chunk(framed, chunk_);
-  if (chunked_ && finished_) framed += "0\r\n\r\n";
-  chunk_.clear();
+  if (!chunk.empty()) append_chunk(framed, chunk);
+  if (finished_) framed += "0\r\n\r\n";
   send(framed);
 }
 

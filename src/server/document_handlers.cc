@@ -124,15 +124,9 @@ class DocumentAnswer final : public Answer {
 
 Outcome handle_documents(Service& service, const Admission& admission, const HttpRequest& http) {
   const Json body = parse_body(http.body, service.limits().json_depth);
-  Engine& engine = engine_for_work(service);
-  GenerationRequest wanted(service.limits());
-  wanted.sampling = engine.default_sampling();
-  read_fields(body, document_fields(), wanted);
-  if (!wanted.max_tokens) wanted.max_tokens = std::max(kDefaultMaxTokens, wanted.sampling.min_tokens);
-  check_generation(wanted);
-  check_model(service, wanted.model);
+  GenerationRequest wanted = read_generation(service, body, document_fields(), {.max_tokens = kDefaultMaxTokens});
   Request request = engine_request(service, wanted, admission.principal, {});
-  return std::make_unique<DocumentAnswer>(engine, service.model_names().front(), wanted, std::move(request));
+  return std::make_unique<DocumentAnswer>(service.engine(), service.model_names().front(), wanted, std::move(request));
 }
 
 }  // namespace qwin::server

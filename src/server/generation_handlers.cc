@@ -113,17 +113,15 @@ FormatOptions format_options(const Service& service, const GenerationRequest& wa
           .logprobs = wanted.sampling.logprobs >= 0};
 }
 
-}  // namespace
-
-Engine& engine_for_work(Service& service) {
+void check_there_is_time(const Service& service) {
   if (service.draining()) throw HttpError::try_later(503, "draining", "the server is shutting down", 5);
-  Engine& engine = service.engine();
-  const double wait = engine.stats().waiting_seconds;
+  const double wait = service.engine().stats().waiting_seconds;
   if (wait > static_cast<double>(service.limits().request_seconds)) {
     throw HttpError::try_later(429, "queue_full", "requests would wait longer than they may take", wait);
   }
-  return engine;
 }
+
+}  // namespace
 
 void check_model(const Service& service, const std::string& name) {
   if (name.empty()) return;
@@ -132,6 +130,22 @@ void check_model(const Service& service, const std::string& name) {
   }
   const std::string shown(cut_utf8(name, 64));
   throw HttpError(404, "model_not_found", "there is no model \"" + shown + "\" here; see /v1/models", "model");
+}
+
+GenerationRequest read_generation(const Service& service, const Json& body, std::span<const GenerationField> fields,
+                                  const GenerationDefaults& defaults) {
+  check_there_is_time(service);
+  GenerationRequest wanted(service.limits());
+  wanted.sampling = service.engine().default_sampling();
+  wanted.is_chat = defaults.is_chat;
+  wanted.stream = defaults.stream;
+  read_fields(body, fields, wanted);
+  if (defaults.max_tokens > 0 && !wanted.max_tokens) {
+    wanted.max_tokens = std::max(defaults.max_tokens, wanted.sampling.min_tokens);
+  }
+  check_generation(wanted);
+  check_model(service, wanted.model);
+  return wanted;
 }
 
 Request engine_request(const Service& service, const GenerationRequest& wanted, const Principal& principal,
@@ -144,6 +158,7 @@ Request engine_request(const Service& service, const GenerationRequest& wanted, 
   request.overflow_policy = wanted.overflow_policy;
   request.sampling.validate_token_ids(service.engine().info().vocab_size);
   request.prompt_logprobs = wanted.echo && wanted.sampling.logprobs >= 0;
+  request.keeps_logprobs = !wanted.stream;
   request.client = principal.client;
   if (principal.key_id.empty() && !wanted.user.empty()) request.client += "/" + wanted.user;
   request.cache_salt = wanted.cache_salt;
@@ -156,13 +171,8 @@ Request engine_request(const Service& service, const GenerationRequest& wanted, 
 
 Outcome handle_chat_completions(Service& service, const Admission& admission, const HttpRequest& http) {
   const Json body = parse_body(http.body, service.limits().json_depth);
-  Engine& engine = engine_for_work(service);
-  GenerationRequest wanted(service.limits());
-  wanted.sampling = engine.default_sampling();
-  wanted.is_chat = true;
-  read_fields(body, chat_completion_fields(), wanted);
-  check_generation(wanted);
-  check_model(service, wanted.model);
+  const GenerationRequest wanted = read_generation(service, body, chat_completion_fields(), {.is_chat = true});
+  Engine& engine = service.engine();
   FormatOptions options = format_options(service, wanted);
   options.prompts = {engine.tokenize_chat(wanted.messages.dump())};
   std::vector<Request> requests = make_requests(service, wanted, admission.principal, options.prompts);
@@ -172,13 +182,8 @@ Outcome handle_chat_completions(Service& service, const Admission& admission, co
 Outcome handle_completions(Service& service, const Admission& admission, const HttpRequest& http) {
   constexpr int kDefaultMaxTokens = 16;  // as OpenAI has it
   const Json body = parse_body(http.body, service.limits().json_depth);
-  Engine& engine = engine_for_work(service);
-  GenerationRequest wanted(service.limits());
-  wanted.sampling = engine.default_sampling();
-  read_fields(body, completion_fields(), wanted);
-  if (!wanted.max_tokens) wanted.max_tokens = std::max(kDefaultMaxTokens, wanted.sampling.min_tokens);
-  check_generation(wanted);
-  check_model(service, wanted.model);
+  GenerationRequest wanted = read_generation(service, body, completion_fields(), {.max_tokens = kDefaultMaxTokens});
+  Engine& engine = service.engine();
   Prompts prompts = read_prompts(wanted, engine);
   FormatOptions options = format_options(service, wanted);
   options.prompts = std::move(prompts.ids);

@@ -26,10 +26,18 @@ Outcome handle_page(Service& service, const Admission& admission, const HttpRequ
 
 HttpResponse json_response(const Json& body);
 
-// Refuses work while draining or loading, and when the wait would be longer than a request may take.
-Engine& engine_for_work(Service& service);
 // Throws HttpError 404 unless the model goes by this name.
 void check_model(const Service& service, const std::string& name);
+
+// Where the generating endpoints differ before a body is read.
+struct GenerationDefaults {
+  bool is_chat = false, stream = false;
+  int max_tokens = 0;  // of a request that names none; 0: as many as fit
+};
+// What a body with these fields asks for, checked. Refuses work while draining or loading, and when the wait would be
+// longer than a request may take. Throws HttpError or Error.
+GenerationRequest read_generation(const Service& service, const Json& body, std::span<const GenerationField> fields,
+                                  const GenerationDefaults& defaults);
 // The engine's request for one prompt.
 Request engine_request(const Service& service, const GenerationRequest& wanted, const Principal& principal,
                        std::vector<int32_t> prompt);

@@ -206,6 +206,30 @@ TEST(BatchEventsTest, HeldRequestStandsStillUntilItIsLetGo) {
   expect_idle(*engine);
 }
 
+TEST(BatchEventsTest, LogprobsOfAStreamAreNotKept) {
+  const auto engine = load_tiny("qwen2_tied", detect_cpu_isa());
+  Request request = kLong;
+  request.sampling.logprobs = 2;
+  const GenerationResult whole = engine->generate(request);
+  ASSERT_EQ(whole.logprobs.size(), 100u);
+  request.keeps_logprobs = false;
+  GenerationResult streamed;
+  std::vector<TokenLogprobInfo> brought;
+  std::promise<void> ended;
+  engine->submit(request, {.on_output =
+                               [&](const Output& output) {
+                                 brought.insert(brought.end(), output.logprobs.begin(), output.logprobs.end());
+                               },
+                           .on_end =
+                               [&](GenerationResult result, const std::exception_ptr&) {
+                                 streamed = std::move(result);
+                                 ended.set_value();
+                               }});
+  ended.get_future().wait();
+  EXPECT_TRUE(std::exchange(streamed.logprobs, std::move(brought)).empty());
+  expect_same_answer(streamed, whole);
+}
+
 TEST(BatchEventsTest, RequestsBeyondTheQueueAreRefusedTheOthersServed) {
   const auto engine = load_tiny("qwen2_tied", detect_cpu_isa(), {.max_batch_size = 1, .max_queue_length = 3});
   std::vector<Collector> collectors(12);

@@ -366,6 +366,9 @@ TEST_F(SchedulerTest, HeldSequencesAreLeftOutAndGiveWay) {
   }
   EXPECT_TRUE(answers_.contains(2));
   EXPECT_FALSE(answers_.contains(1));
+  EXPECT_EQ(scheduler_->num_waiting(), 1) << "its pages were needed";
+  EXPECT_EQ(scheduler_->num_held(), 1);
+  EXPECT_EQ(scheduler_->num_active(), 0);
   EXPECT_TRUE(scheduler_->plan(now_).ranges.empty());
   scheduler_->hold(1, false);
   run_until_idle();

@@ -2,6 +2,7 @@
 """The files of deploy/ against the binary they are for: its flags, its metrics, its libraries, the folders it needs."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+CONFINED = ROOT / "tests/deploy/confined.py"
 sys.path.insert(0, str(ROOT / "tests/server"))
 from serve_process import BINARY, Served  # noqa: E402
 
@@ -120,3 +122,41 @@ def test_its_own_checker_has_no_complaint(tool, path):
         pytest.skip(f"{tool} is not installed")
     done = subprocess.run([checker, DEPLOY / path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def confined(tmp_path):
+    """Runs a program as the unit confines the server; only tmp_path/own may be written."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "else").write_text("another's")
+
+    def run(program, *arguments, **options):
+        environment = {**os.environ, "CONFINED_BINARY": str(program), "CONFINED_FOLDERS": f"{tmp_path / 'own'}:/dev/null"}
+        return subprocess.run([CONFINED, *map(str, arguments)], capture_output=True, text=True, env=environment, **options)
+
+    probe = run("/bin/true")
+    if "landlock" in probe.stderr or "libseccomp" in probe.stderr:
+        pytest.skip(probe.stderr.splitlines()[-1])
+    assert probe.returncode == 0, probe.stderr
+    return run
+
+
+def test_the_confinement_confines(confined, tmp_path):
+    assert confined("/bin/sh", "-c", f"echo ours > {tmp_path}/own/x").returncode == 0
+    assert "denied" in confined("/bin/sh", "-c", f"cat {tmp_path}/else").stderr
+    assert "denied" in confined("/bin/sh", "-c", f"echo > {tmp_path}/x").stderr
+    assert "not permitted" in confined("/bin/sh", "-c", "unshare --mount true").stderr
+
+
+@pytest.mark.long
+def test_all_of_the_server_works_inside_the_units_confinement(confined, tmp_path):
+    """Its seccomp filter and, by Landlock, its folders around every server that the suite starts."""
+    environment = {**os.environ, "QWIN_BINARY": str(CONFINED), "CONFINED_BINARY": BINARY, "CONFINED_FOLDERS": f"{tmp_path / 'own'}:/dev/null"}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "not long", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'own/tests'}",
+                           # These look at the binary itself, and want shared memory for a library of their own.
+                           "--deselect", "tests/server/test_faults.py::test_the_binary_is_hardened",
+                           "--deselect", "tests/server/test_faults.py::test_a_clock_that_is_set_ends_nothing", "tests/server"],
+                          capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-8000:]

@@ -85,6 +85,20 @@ TEST_F(PrefixCacheTest, EqualContentIsKeptOnce) {
   EXPECT_EQ(pool_.num_cached(), 2);
 }
 
+// The tree's own key is a page's first token: what follows it is compared, token by token.
+TEST_F(PrefixCacheTest, PagesUnderTheSameKeyAreToldApartByTheirTokens) {
+  const std::vector<int32_t> first = remember({1, 2, 3, 4}), second = remember({1, 2, 3, 5}), third = remember({1, 9, 9, 9});
+  const auto page_of = [&](const std::vector<int32_t>& tokens) {
+    const PrefixMatch match = cache_.match({}, tokens);
+    let_go(match);
+    return match.pages;
+  };
+  EXPECT_EQ(page_of({1, 2, 3, 4}), first);
+  EXPECT_EQ(page_of({1, 2, 3, 5}), second);
+  EXPECT_EQ(page_of({1, 9, 9, 9}), third);
+  EXPECT_EQ(known({1, 8, 9, 9}), 1) << "the first token alone";
+}
+
 TEST_F(PrefixCacheTest, PlansAndSaltsDoNotMix) {
   remember({1, 2, 3, 4}, {.salt = "a"});
   EXPECT_EQ(known({1, 2, 3, 4}, {.salt = "a"}), 4);

@@ -111,6 +111,23 @@ TEST_F(DiskArchiveTest, AnyChangedByteIsAMissAndTheFileGoes) {
   }
 }
 
+// As if two texts had the same SHA-256: the name says one thing, the tokens in the file another.
+TEST_F(DiskArchiveTest, AnotherTextUnderTheSameNameIsAMiss) {
+  const auto archive = open();
+  const std::vector<PageDigest> digests = store_chain(*archive, 2);
+  fill(1, 77);
+  std::filesystem::copy_file(directory_ / page_file_name(digests[2]), directory_ / page_file_name(digests[1]),
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(load(*archive, {{digests[1], 1}}), 0u);
+  EXPECT_TRUE(holds(1, 77)) << "not a byte of the other's is taken";
+  EXPECT_EQ(archive->stats().rejected.at("tokens"), 1u);
+}
+
+TEST(PageFileTest, NamesAreSha256) {
+  EXPECT_EQ(page_file_name(sha256(std::as_bytes(std::span("abc", 3)))).substr(0, 64),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 TEST_F(DiskArchiveTest, TruncatedForeignAndHalfWrittenFilesAreSweptAtTheStart) {
   const std::vector<PageDigest> digests = store_chain(*open(), 3);
   std::filesystem::resize_file(directory_ / page_file_name(digests[1]), 90);

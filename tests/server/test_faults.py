@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from serve_process import BINARY, TINY, Served
@@ -25,11 +26,15 @@ def until(condition, seconds=30):
         time.sleep(0.05)
 
 
+def raw_request(path, body, **headers):
+    data = json.dumps(body).encode()
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(data)}"]
+    return "\r\n".join(lines + [f"{name}: {value}" for name, value in headers.items()] + ["", ""]).encode() + data
+
+
 def open_stream(server, body):
     connection = socket.create_connection(("127.0.0.1", server.port))
-    data = json.dumps(body).encode()
-    connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                       b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
+    connection.sendall(raw_request("/v1/chat/completions", body))
     return connection, connection.recv(65536)
 
 
@@ -114,7 +119,73 @@ def test_the_binary_is_hardened():
     assert not re.search(r"GNU_STACK.*RWE", read("-l"))
     imported = {line.split()[7].split("@")[0] for line in read("--dyn-syms").splitlines() if " UND " in line and len(line.split()) > 7}
     assert "__stack_chk_fail" in imported and {name for name in imported if name.endswith("_chk")} - {"__stack_chk_fail"}
+    assert Path(BINARY).read_bytes().count(b"\xf3\x0f\x1e\xfa") > 1000, "no landing pads (endbr64) of -fcf-protection"
     assert not imported & {"system", "popen", "dlopen", "execve", "gets", "strcpy", "sprintf"}
+
+
+def test_a_process_that_was_stopped_blames_nobody_for_it(serve):
+    """A stream, half a head, half a body and an idle connection outlast deadlines that pass while the process is stopped."""
+    server = serve("--header-timeout", "2", "--body-timeout", "2", "--idle-timeout", "2", "--stall-timeout", "2")
+    stream, text = open_stream(server, {**ENDLESS, "max_tokens": 40})
+    ask = raw_request("/v1/completions", {"prompt": "abc", "max_tokens": 2}, Connection="close")
+    half_head, half_body, idle = (socket.create_connection(("127.0.0.1", server.port)) for _ in range(3))
+    half_head.sendall(ask[:30])
+    half_body.sendall(ask[:-5])
+    idle.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    server.process.send_signal(signal.SIGCONT)
+    half_head.sendall(ask[30:])
+    half_body.sendall(ask[-5:])
+    idle.sendall(ask)
+    for connection in (half_head, half_body, idle):
+        assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+    while b"data: [DONE]" not in text:
+        text += stream.recv(65536)
+    assert b"error" not in text
+
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed")
+def test_a_clock_that_is_set_ends_nothing(serve, tmp_path):
+    """An hour on, then two hours back, while an answer is written and another is waited for."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    server = serve("--request-timeout", "60", env={"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+                                                   "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+    created = []
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for shift in ("+0", "+1h", "-1h"):
+            asked = [pool.submit(server.ask, "/v1/completions", {"prompt": f"abc {i}", "max_tokens": 64, "ignore_eos": True}) for i in range(4)]
+            clock.write_text(shift)
+            for one in asked:
+                assert one.result()[0] == 200
+            created.append(server.ask("/v1/completions", {"prompt": "abc", "max_tokens": 1})[2]["created"])
+    assert created[1] - created[0] > 3000 and created[0] - created[2] > 3000, "the clock was not set"
+
+
+def test_paths_and_names_lead_nowhere(serve, tmp_path):
+    server = serve("--cache-dir", tmp_path / "cache", "--chat-db", tmp_path / "chats.sqlite")
+    for path in ("/..%2f..%2fetc/passwd", "/../../etc/passwd", "/page/..%2f..%2fetc%2fpasswd", "/page/../../../etc/passwd", "/page/%00",
+                 "/v1/models/..%2f..%2fx", "/chat/sessions/..%2fchats.sqlite", "/chat/sessions/../../x", "//etc/passwd", "/%2e%2e/etc/passwd"):
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = read_to_end(connection)
+        assert re.match(rb"HTTP/1.1 40[04] ", answer) and b"root:" not in answer, path
+    name = "../../x"
+    status, _, body = server.ask("/v1/completions", {"model": name, "prompt": "a"})
+    assert status == 404 and body["error"]["code"] == "model_not_found"
+    assert server.ask("/chat", {"prompt": "a", "session": name})[0] == 404
+    before = {path.name for path in tmp_path.iterdir()}
+    status, _, body = server.ask("/v1/completions", {"prompt": "a b c d e f g " * 6, "max_tokens": 2, "cache_salt": name, "user": name})
+    assert status == 200
+    assert server.stop() == 0
+    assert {path.name for path in tmp_path.iterdir()} - before <= {"chats.sqlite-wal", "chats.sqlite-shm"}
+    names = [path.name for path in (tmp_path / "cache").iterdir()]
+    assert names and all(re.fullmatch(r"[0-9a-f]{64}(\.\w+)?", name) for name in names), names
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ void ClientShares::enter(const std::string& client) {
     least =
         std::ranges::min_element(clients_, {}, [](const auto& entry) { return entry.second.served; })->second.served;
   }
-  clients_[client] = {.served = least, .requests = 1};
+  clients_[client] = {.served = least - 1, .requests = 1};
 }
 
 void ClientShares::leave(const std::string& client) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who has had how much: the virtual token counter of Sheng et al. (arXiv 2401.00588). The client served least goes
-// first; one that comes new or back starts level with the least served of those who are there.
+// first; one that comes new or back starts just below the least served of those who are there: its turn is next.
 #pragma once
 
 #include <cstdint>

@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kTokenGroup = 4;
 // The first prompt of a step gets on by as much, however long the step: streams that run never starve a newcomer.
 constexpr int64_t kLeastChunk = 8;
+// A step of so many costs little more a token than any longer one.
+constexpr int64_t kWorthwhileTokens = 32;
 // Fetched between two steps: some 10 ms.
 constexpr size_t kRestoredPages = 8;
 
@@ -31,6 +33,11 @@ int64_t most_keys(const Sequence& sequence) {
 // Earlier entrants have the better claim to memory: whoever came first always gets on.
 bool has_better_claim(const Sequence& a, const Sequence& b) {
   return std::tuple(-a.request.priority, a.admission) < std::tuple(-b.request.priority, b.admission);
+}
+
+// Whose first token need not wait until the step has taken in as much of this one's prompt as its time allows.
+bool is_another_clients(const Sequence& sequence, const Sequence& ended) {
+  return sequence.request.client != ended.request.client || sequence.request.priority != ended.request.priority;
 }
 
 }  // namespace
@@ -370,13 +377,16 @@ Step Scheduler::plan(double now) {
   std::ranges::stable_sort(order, {}, [&](const Sequence* s) {
     return std::tuple(-s->request.priority, shares_.served(s->request.client), read_alone_by(*s));
   });
+  const Sequence* ended = nullptr;  // the last one whose prompt is read to its end
   bool is_first = true;
   for (Sequence* sequence : order) {
     if (!is_candidate(sequence) || sequence->is_in_step) continue;
-    const int64_t count = chunk(*sequence, step, is_first);
+    const bool is_short = ended != nullptr && is_another_clients(*sequence, *ended);
+    const int64_t count = chunk(*sequence, step, is_short ? kWorthwhileTokens : options_.max_step_tokens, is_first);
     if (count == 0) break;
     if (!reserve(*sequence, sequence->num_computed + count)) continue;
     schedule(*sequence, count, step);
+    if (count == sequence->num_left()) ended = sequence;
     is_first = false;
   }
   if (step.ranges.empty() && std::ranges::any_of(running_, &Sequence::is_restoring)) step.wake_at = now;
@@ -391,10 +401,10 @@ double Scheduler::read_alone_by(const Sequence& sequence) const {
   return sequence.arrival_seconds + cost_.seconds(load);
 }
 
-// How much of a prompt the step still takes: as much as its time allows.
-int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, bool is_first) const {
+// How much of a prompt the step still takes: as much as its tokens and its time allow.
+int64_t Scheduler::chunk(const Sequence& sequence, const Step& step, int64_t max_step_tokens, bool is_first) const {
   const int64_t others = step.load.tokens;
-  int64_t most = std::min(sequence.num_left(), options_.max_step_tokens - others);
+  int64_t most = std::min(sequence.num_left(), std::max<int64_t>(max_step_tokens - others, 0));
   if (options_.max_step_seconds <= 0) return most;
   most = std::min(most, std::max(kLeastChunk, cost_.max_trusted_tokens() - others));
   const auto fits = [&](int64_t count) {

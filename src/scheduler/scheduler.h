@@ -101,7 +101,7 @@ class Scheduler {
   std::span<const int32_t> whole_page(const Sequence& sequence, size_t index) const;
   void schedule(Sequence& sequence, int64_t count, Step& step);
   double read_alone_by(const Sequence& sequence) const;
-  int64_t chunk(const Sequence& sequence, const Step& step, bool is_first) const;
+  int64_t chunk(const Sequence& sequence, const Step& step, int64_t max_step_tokens, bool is_first) const;
 
   SchedulerOptions options_;
   PagePool& pool_;

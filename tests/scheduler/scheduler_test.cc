@@ -354,6 +354,28 @@ TEST_F(SchedulerTest, AClientWithManyRequestsDoesNotKeepAnotherWaiting) {
   expect_idle();
 }
 
+TEST_F(SchedulerTest, AStepThatEndsAPromptIsNotLengthenedForOtherClients) {
+  start(3000, {.max_step_tokens = 256, .max_step_seconds = 0.2});
+  answer_length_ = 1;
+  for (SequenceId id = 1; id <= 4; ++id) add(id, prompt(10000 * static_cast<int32_t>(id), 2000), {.client = "many"});
+  const auto reads_whole = [](const Step& step, SequenceId id) {
+    return std::ranges::any_of(step.ranges, [&](const StepRange& r) { return r.id == id && r.is_last; });
+  };
+  while (step(0, 0.001).load.tokens < 150) {
+  }
+  add(98, prompt(0, 70), {.client = "one"});
+  Step planned = step(0, 0.001);
+  EXPECT_TRUE(reads_whole(planned, 98));
+  EXPECT_EQ(planned.load.tokens, 70);
+  for (int i = 0; i < 20; ++i) step(0, 0.001);
+  add(99, prompt(500, 8), {.client = "one"});
+  planned = step(0, 0.001);
+  EXPECT_TRUE(reads_whole(planned, 99));
+  EXPECT_EQ(planned.load.tokens, 32) << "a step of 8 would be hardly shorter";
+  run_until_idle();
+  expect_idle();
+}
+
 TEST_F(SchedulerTest, HeldSequencesAreLeftOutAndGiveWay) {
   start(8);
   answer_length_ = 12;

@@ -47,9 +47,9 @@ void store(const Tile& tile, void* to, size_t stride) {
     memcpy(static_cast<uint8_t*>(to) + size_t(r) * stride, tile.data[r], size_t(tile.row_bytes));
 }
 
-// sums[m][n] += a[m][4k + i] (signed) * b[k][4n + i] (unsigned). A configuration whose shapes do not meet faults on the
+// sums[m][n] += a[m][4k + i] (signed) * b[k][4n + i] (signed). A configuration whose shapes do not meet faults on the
 // unit; here it leaves a sum no test expects.
-void multiply_signed_unsigned(Tile& sums, const Tile& a, const Tile& b) {
+void multiply_signed(Tile& sums, const Tile& a, const Tile& b) {
   const bool meet = a.rows == sums.rows && a.row_bytes == 4 * b.rows && b.row_bytes == sums.row_bytes;
   for (int m = 0; m < sums.rows; ++m) {
     for (int n = 0; n < sums.row_bytes / 4; ++n) {
@@ -57,7 +57,7 @@ void multiply_signed_unsigned(Tile& sums, const Tile& a, const Tile& b) {
       memcpy(&sum, &sums.data[m][4 * n], 4);
       if (!meet) sum = INT32_MIN;
       for (int k = 0; meet && k < b.rows; ++k) {
-        for (int i = 0; i < 4; ++i) sum += int8_t(a.data[m][4 * k + i]) * b.data[k][4 * n + i];
+        for (int i = 0; i < 4; ++i) sum += int8_t(a.data[m][4 * k + i]) * int8_t(b.data[k][4 * n + i]);
       }
       memcpy(&sums.data[m][4 * n], &sum, 4);
     }
@@ -72,13 +72,13 @@ void multiply_signed_unsigned(Tile& sums, const Tile& a, const Tile& b) {
 #undef _tile_zero
 #undef _tile_loadd
 #undef _tile_stored
-#undef _tile_dpbsud
+#undef _tile_dpbssd
 #define _tile_loadconfig(config) load_config(config)
 #define _tile_release() release()
 #define _tile_zero(tile) zero(tiles[tile])
 #define _tile_loadd(tile, from, stride) load(tiles[tile], from, stride)
 #define _tile_stored(tile, to, stride) store(tiles[tile], to, stride)
-#define _tile_dpbsud(sums, a, b) multiply_signed_unsigned(tiles[sums], tiles[a], tiles[b])
+#define _tile_dpbssd(sums, a, b) multiply_signed(tiles[sums], tiles[a], tiles[b])
 
 #define QWIN_ISA_VNNI
 #define QWIN_ISA_EMBEDDED_BROADCAST

@@ -153,6 +153,23 @@ TEST_P(GemmTilesTest, EqualsReferenceAtTheLimitsOfTheIntegers) {
   }
 }
 
+// From 96 tokens on the tile unit takes them 16 or 32 at a time, whatever their number.
+TEST_P(GemmTilesTest, EqualsReferenceForManyTokens) {
+  for (const int tokens : {95, 96, 97, 111, 112, 113, 128, 145}) {
+    const int spans = tokens % 2 == 0 ? 6 : 4;
+    const GemmCase test_case(random_, format(), {17, tokens, spans}, RowPattern::random, WeightPattern::random);
+    SCOPED_TRACE(testing::Message() << spans << " spans, " << tokens << " tokens");
+    expect_equal(test_case, GemmCase::Extras::residual_in_place, 0, test_case.num_tiles());
+  }
+  for (const RowPattern row : kRowPatterns) {
+    for (const WeightPattern weight : kWeightPatterns) {
+      const GemmCase test_case(random_, format(), {16, 100, 2 * span_step()}, row, weight);
+      SCOPED_TRACE(testing::Message() << "row pattern " << int(row) << ", weight pattern " << int(weight));
+      expect_equal(test_case, GemmCase::Extras::none, 0, 1);
+    }
+  }
+}
+
 TEST_P(GemmTilesTest, EqualsReferenceForAnOutlierInEveryPlace) {
   const GemmCase test_case(random_, format(), {16, kSpan, span_step()}, RowPattern::random, WeightPattern::random);
   expect_equal(test_case, GemmCase::Extras::none, 0, 1);

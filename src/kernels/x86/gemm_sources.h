@@ -97,6 +97,15 @@ inline Float packed_column(const uint8_t* codes, uint32_t k) {
   return Isa::add_float(Isa::float_of_bits(code), Isa::set_float(-0x1p23f - float(layout.zero)));
 }
 
+// Column k of all rows in float32.
+template <typename Source>
+inline Float float_column(const Source& source, uint32_t k) {
+  const uint32_t g = k / uint32_t(Source::kLayout.group());
+  const Float code = source.column(k);
+  if constexpr (Source::kLayout.has_min()) return Isa::fms(code, source.group_scale(g), source.group_min(g));
+  return Isa::mul_float(code, source.group_scale(g));
+}
+
 // What the kernel does with group sums: those that fit 16 bits meet their sub-scales two groups an instruction.
 template <PackedFormat kFormat>
 constexpr bool sums_fit_16_bits() {
@@ -128,10 +137,9 @@ struct PackedSpan {
   }
 
   Int quad(int group32, int q) const { return quad_codes<kFormat>(codes, group32, q); }
-  const uint8_t* quad_bytes(int quad) const { return codes + quad * kVectorBytes; }  // u8
-  Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }    // flat
-  Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }        // flat
-  Int sub_scale(int g) const {                                                       // nested
+  Float scale(int g) const { return Isa::load_half(scales + g * kTileRows * 2); }  // flat
+  Float min(int g) const { return Isa::load_half(mins + g * kTileRows * 2); }      // flat
+  Int sub_scale(int g) const {                                                     // nested
     if constexpr (kLayout.scale != ScaleKind::span_sub5) return Isa::widen_s8(scales + g * kTileRows);
     return Isa::shift_right32(Isa::shift_left32(Isa::load(super), 27 - 5 * g), 27);
   }
@@ -190,28 +198,20 @@ struct ScaledSpan : PackedSpan<kFormat> {
   Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
 };
 
-// A span unpacked: its codes take 2 KiB in 512 bits, the rest up to 1.5 KiB.
+// The scales of a span, ready to be loaded: up to 1.5 KiB in 512 bits.
 template <PackedFormat kFormat>
-struct PanelSpan {
+struct SpanScales {
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
   static constexpr int kGroups = kLayout.groups_per_span();
-  static constexpr int kVector = Isa::kRows * 4;
-  static constexpr bool kUnpacksInRegisters = false;
   static constexpr bool kPairs = sums_fit_16_bits<kFormat>();
 
-  alignas(64) uint8_t codes[kQuadsPerSpan][kVector];
   alignas(64) int32_t sub_scales[kLayout.nested() ? kGroups / (kPairs ? 2 : 1) : 1][Isa::kRows];
-  alignas(64) uint8_t min_pairs[kLayout.nested() ? kGroups / 2 : 1][kVector];
+  alignas(64) uint8_t min_pairs[kLayout.nested() ? kGroups / 2 : 1][Isa::kRows * 4];
   alignas(64) float super_scales[2][Isa::kRows];  // and the minimum's
   alignas(64) float group_scales[kGroups][Isa::kRows];
   alignas(64) float group_mins[kLayout.has_min() ? kGroups : 1][Isa::kRows];
 
-  void unpack(const PackedSpan<kFormat>& from) {
-#pragma GCC unroll 1
-    for (int g = 0; g < 4; ++g) {
-#pragma GCC unroll 8
-      for (int q = 0; q < 8; ++q) Isa::store(codes[g * 8 + q], from.quad(g, q));
-    }
+  void unpack_scales(const PackedSpan<kFormat>& from) {
     for (int g = 0; g < kGroups; ++g) {
       Isa::store_float(group_scales[g], from.group_scale(g));
       if constexpr (kLayout.has_min()) Isa::store_float(group_mins[g], from.group_min(g));
@@ -232,8 +232,6 @@ struct PanelSpan {
     }
   }
 
-  Int quad(int group32, int q) const { return Isa::load(codes[group32 * 8 + q]); }
-  const uint8_t* quad_bytes(int quad) const { return codes[quad]; }
   Float scale(int g) const { return Isa::load_float(group_scales[g]); }
   Float min(int g) const { return Isa::load_float(group_mins[g]); }
   Int sub_scale(int g) const { return Isa::load(sub_scales[g]); }
@@ -243,7 +241,26 @@ struct PanelSpan {
   Int min_pair(int i) const { return Isa::load(min_pairs[i]); }
   Float group_scale(uint32_t g) const { return Isa::load_float(group_scales[g]); }
   Float group_min(uint32_t g) const { return Isa::load_float(group_mins[g]); }
-  Float column(uint32_t k) const { return byte_column(codes[k / 4], k, kLayout.zero); }
+};
+
+// A span unpacked to bytes: its codes take 2 KiB in 512 bits.
+template <PackedFormat kFormat>
+struct PanelSpan : SpanScales<kFormat> {
+  static constexpr bool kUnpacksInRegisters = false;
+
+  alignas(64) uint8_t codes[kQuadsPerSpan][Isa::kRows * 4];
+
+  void unpack(const PackedSpan<kFormat>& from) {
+#pragma GCC unroll 1
+    for (int g = 0; g < 4; ++g) {
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) Isa::store(codes[g * 8 + q], from.quad(g, q));
+    }
+    SpanScales<kFormat>::unpack_scales(from);
+  }
+
+  Int quad(int group32, int q) const { return Isa::load(codes[group32 * 8 + q]); }
+  Float column(uint32_t k) const { return byte_column(codes[k / 4], k, packed_layout(kFormat).zero); }
 };
 
 // Chooses one of two types.

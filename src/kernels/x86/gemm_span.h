@@ -48,7 +48,7 @@ struct SpanKernel {
           [&](int g, Int(&sums)[T]) __attribute__((always_inline)) {
             sum_group(source, span, g, sums);
             for (int t = g * T / kGroups; t < (g + 1) * T / kGroups; ++t)
-              Isa::store_float(columns[t], column(source, outliers[t].column));
+              Isa::store_float(columns[t], float_column(source, outliers[t].column));
           },
           acc);
       for (int t = 0; t < T; ++t)
@@ -71,6 +71,16 @@ struct SpanKernel {
     } else {
       add_flat(source, span, group_sums, acc);
     }
+  }
+
+  // Adds a nested span whose products are summed up with their sub-scales.
+  template <typename Source>
+  inline void add_scaled(const Source& source, int span, const Int (&total)[T], Float (&acc)[T]) const {
+    const Float scale = source.super_scale();
+    Float sum[T];
+    for (int t = 0; t < T; ++t) sum[t] = Isa::mul_float(Isa::to_float(total[t]), scale);
+    if constexpr (kLayout.has_min()) subtract_mins(source, span, sum);
+    for (int t = 0; t < T; ++t) acc[t] = Isa::fma(sum[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
   }
 
   template <typename Source>
@@ -96,16 +106,11 @@ struct SpanKernel {
     }
   }
 
-  // What a group starts from: its zeros times the codes of the activations.
-  inline void clear_sums(int span, int g, Int (&sums)[T]) const {
-    const int32_t* zeros = args.zero_sums + at(span) * kGroups + g;
-    for (int t = 0; t < T; ++t) sums[t] = kLayout.zero != 0 ? Isa::broadcast(zeros + t * kGroups) : Isa::zero();
-  }
-
  private:
   template <typename Source>
   inline void sum_group(const Source& source, int span, int g, Int (&sums)[T]) const {
-    clear_sums(span, g, sums);
+    const int32_t* zeros = args.zero_sums + at(span) * kGroups + g;  // zero times the codes of the activations
+    for (int t = 0; t < T; ++t) sums[t] = kLayout.zero != 0 ? Isa::broadcast(zeros + t * kGroups) : Isa::zero();
     add_group(source, span, g / kParts, g % kParts, sums);
   }
 
@@ -182,11 +187,7 @@ struct SpanKernel {
         for (int t = 0; t < T; ++t) total[t] = Isa::add(total[t], Isa::mul(sums[t], scale));
       }
     }
-    const Float scale = source.super_scale();
-    Float sum[T];
-    for (int t = 0; t < T; ++t) sum[t] = Isa::mul_float(Isa::to_float(total[t]), scale);
-    if constexpr (kLayout.has_min()) subtract_mins(source, span, sum);
-    for (int t = 0; t < T; ++t) acc[t] = Isa::fma(sum[t], Isa::broadcast_float(args.x.scales + at(span) + t), acc[t]);
+    add_scaled(source, span, total, acc);
   }
 
   template <typename Source>
@@ -204,19 +205,10 @@ struct SpanKernel {
     for (int t = 0; t < T; ++t) sum[t] = Isa::fnma(Isa::to_float(total[t]), scale, sum[t]);
   }
 
-  // Column k of all rows in float32.
-  template <typename Source>
-  static inline Float column(const Source& source, uint32_t k) {
-    const uint32_t g = k / uint32_t(kLayout.group());
-    const Float code = source.column(k);
-    if constexpr (kLayout.has_min()) return Isa::fms(code, source.group_scale(g), source.group_min(g));
-    return Isa::mul_float(code, source.group_scale(g));
-  }
-
   // acc + the column in float32 * the outlier.
   template <typename Source>
   static inline Float add_outlier(const Source& source, const Outlier* outlier, Float acc) {
-    return Isa::fma(column(source, outlier->column), Isa::broadcast_float(&outlier->value), acc);
+    return Isa::fma(float_column(source, outlier->column), Isa::broadcast_float(&outlier->value), acc);
   }
 };
 

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tile unit (AMX) in the integer GEMM: it makes the group sums of 16 tokens, everything else is gemm_span.h for one
-// token. An unpacked span is an operand as it stands: a row of a weight tile is one quad, 16 rows x 4 columns.
+// The tile unit (AMX) in the integer GEMM. It multiplies so fast that the work between its products decides: so the
+// products of a span come out of it as few sums as the format allows, and a token's outlier finds its column ready.
 //
-// Tiles 0 - 3 take the products of four groups (16 tokens x 16 rows of int32), so that their latencies overlap; 4 and 5
-// are activations (16 tokens x a group), 6 and 7 weights.
+//   flat    codes less their zero; one sum a group of 32 columns, since each has a float scale of its own
+//   nested  code * sub-scale, 13 bits, in two bytes: w = 128 high + low; two sums a span
+//   whole   codes less their zero; one sum a span
+//
+// A quad of an unpacked span is one row of a weight tile: 16 rows of weights x 4 columns. Tiles 0 - 3 are sums (16
+// tokens x 16 rows of int32), 4 and 5 activations (16 tokens x 64 or 32 columns), 6 and 7 weights.
 #pragma once
 
 #include "kernels/x86/gemm_span.h"
@@ -11,83 +15,216 @@
 namespace qwin {
 namespace {
 
-constexpr int kUnitTokens = 16;
+constexpr int kTileTokens = 16;
+constexpr int kUnitFrom = 96;  // tokens from which unpacking for the unit pays
+
+template <PackedFormat kFormat>
+struct UnitShape {
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr bool kFolded = kLayout.nested() && kLayout.scale != ScaleKind::span;
+  static constexpr int kPlanes = kFolded ? 2 : 1;
+  static constexpr int kSums = kLayout.nested() ? kPlanes : 4;                // of a span
+  static constexpr int kTokens = kSums == 4 ? kTileTokens : 2 * kTileTokens;  // whose sums fill the tiles
+  static constexpr int kQuads = kLayout.nested() ? 16 : 8;                    // that meet in one instruction
+};
+
+// A span as the unit reads it: 2 or 4 KiB of bytes, and 8 KiB of float columns for the outliers.
+template <PackedFormat kFormat>
+struct UnitSpan : SpanScales<kFormat> {
+  using Shape = UnitShape<kFormat>;
+  static constexpr PackedLayout kLayout = packed_layout(kFormat);
+  static constexpr bool kUnpacksInRegisters = false;
+
+  alignas(64) int8_t planes[Shape::kPlanes][kQuadsPerSpan][kVectorBytes];  // low, high
+  alignas(64) float columns[kSpan][kTileRows];
+
+  void unpack(const PackedSpan<kFormat>& from) {
+    SpanScales<kFormat>::unpack_scales(from);
+#pragma GCC unroll 1
+    for (int group32 = 0; group32 < 4; ++group32) {
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) {
+        const int quad = group32 * 8 + q, group = quad * 4 / kLayout.group();
+        const Int codes = _mm512_sub_epi8(from.quad(group32, q), Isa::bytes(kLayout.zero));
+        unpack_columns(quad, group, codes);
+        if constexpr (Shape::kFolded) {
+          unpack_folded(quad, codes, from.sub_scale(group));
+        } else {
+          Isa::store(planes[0][quad], codes);
+        }
+      }
+    }
+  }
+
+  void unpack_folded(int quad, Int codes, Int sub_scale) {
+    const Int scale = Isa::merge(Isa::shift_left32(sub_scale, 16), sub_scale, Isa::set_int(0xffff));
+    const Int even = _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 8), scale);
+    const Int odd = _mm512_mullo_epi16(_mm512_srai_epi16(codes, 8), scale);
+    Isa::store(planes[0][quad],
+               Isa::merge(Isa::bit_and(even, Isa::words(0x7f)), Isa::shift_left(odd, 8), Isa::words(0x7f00)));
+    Isa::store(planes[1][quad], Isa::merge(Isa::bit_and(Isa::shift_left(odd, 1), Isa::words(0xff00)),
+                                           _mm512_srai_epi16(even, 7), Isa::words(0xff)));
+  }
+
+  // What float_column() says of any source, for the four columns of a quad.
+  void unpack_columns(int quad, int group, Int codes) {
+    const Float scale = SpanScales<kFormat>::group_scale(uint32_t(group));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const Float code = Isa::to_float(Isa::shift_right32(Isa::shift_left32(codes, 24 - 8 * i), 24));
+      Float value = Isa::mul_float(code, scale);
+      if constexpr (kLayout.has_min()) value = Isa::fms(code, scale, SpanScales<kFormat>::group_min(uint32_t(group)));
+      Isa::store_float(columns[quad * 4 + i], value);
+    }
+  }
+};
+
+template <PackedFormat kFormat>
+inline Float float_column(const UnitSpan<kFormat>& source, uint32_t k) {
+  return Isa::load_float(source.columns[k]);
+}
 
 struct alignas(64) UnitConfig {
   uint8_t palette = 1, start_row = 0;
   uint8_t reserved[14] = {};
   uint16_t row_bytes[16] = {64, 64, 64, 64};
-  uint8_t rows[16] = {kUnitTokens, kUnitTokens, kUnitTokens, kUnitTokens};
+  uint8_t rows[16] = {};
 };
 
-// Quads that meet in one instruction: a group of 32 or 16 columns, or a quarter of a span.
+// Shapes the thread's tiles for up to 16 tokens, and as many more in every second one, until _tile_release. (No
+// destructor: exceptions would need symbols that files of other instruction sets share.)
 template <PackedFormat kFormat>
-constexpr int kUnitQuads = packed_layout(kFormat).group() == 16 ? 4 : 8;
-
-// Shapes the thread's tiles for the format, until _tile_release. (No destructor: exceptions would need symbols that
-// files of other instruction sets share.)
-template <PackedFormat kFormat>
-inline void shape_unit() {
+inline void shape_unit(int tokens, int more_tokens) {
+  constexpr int kQuads = UnitShape<kFormat>::kQuads;
   UnitConfig config;
-  for (int tile = 4; tile < 8; ++tile) {
-    config.rows[tile] = tile < 6 ? kUnitTokens : kUnitQuads<kFormat>;
-    config.row_bytes[tile] = tile < 6 ? 4 * kUnitQuads<kFormat> : kVectorBytes;
+  for (int tile = 0; tile < 8; ++tile) {
+    const bool sums = tile < 4, weights = tile >= 6;
+    const bool second = UnitShape<kFormat>::kTokens > kTileTokens && tile % 2 == 1;
+    config.rows[tile] = uint8_t(weights ? kQuads : second ? more_tokens : tokens);
+    config.row_bytes[tile] = sums || weights ? kVectorBytes : 4 * kQuads;
+    if (config.rows[tile] == 0) config.row_bytes[tile] = 0;
   }
   _tile_loadconfig(&config);
 }
 
-struct UnitProducts {
-  alignas(64) int32_t sums[kUnitTokens][kTileRows];
+// Sums of a span: of nested formats [plane][32 tokens], of flat ones [group][16 tokens].
+template <PackedFormat kFormat>
+struct UnitSums {
+  alignas(64) int32_t sums[UnitShape<kFormat>::kSums][UnitShape<kFormat>::kTokens][kTileRows];
 };
 
-// products[i] = the i-th kQuads quads of x times those of the codes. x: a token every kSpan bytes.
-template <int kQuads>
-inline void multiply_four(const int8_t* x, const uint8_t* codes, UnitProducts* products) {
-  constexpr int kColumns = 4 * kQuads, kCodes = kQuads * kVectorBytes;
+// One or two tiles of tokens; x: a token every kSpan bytes.
+template <PackedFormat kFormat, bool kTwo>
+inline void multiply_nested(const int8_t* x, const UnitSpan<kFormat>& span, UnitSums<kFormat>& to) {
+  constexpr bool kFolded = UnitShape<kFormat>::kFolded;
+  constexpr int kQuads = UnitShape<kFormat>::kQuads;
+  const int8_t* more = x + kTileTokens * kSpan;
+  _tile_zero(0);
+  if constexpr (kTwo) _tile_zero(1);
+  if constexpr (kFolded) _tile_zero(2);
+  if constexpr (kFolded && kTwo) _tile_zero(3);
+#pragma GCC unroll 2
+  for (int i = 0; i < kQuadsPerSpan / kQuads; ++i) {
+    _tile_loadd(4, x + i * 4 * kQuads, kSpan);
+    _tile_loadd(6, span.planes[0][i * kQuads], kVectorBytes);
+    _tile_dpbssd(0, 4, 6);
+    if constexpr (kTwo) {
+      _tile_loadd(5, more + i * 4 * kQuads, kSpan);
+      _tile_dpbssd(1, 5, 6);
+    }
+    if constexpr (kFolded) {
+      _tile_loadd(7, span.planes[1][i * kQuads], kVectorBytes);
+      _tile_dpbssd(2, 4, 7);
+      if constexpr (kTwo) _tile_dpbssd(3, 5, 7);
+    }
+  }
+  _tile_stored(0, to.sums[0], kVectorBytes);
+  if constexpr (kTwo) _tile_stored(1, to.sums[0][kTileTokens], kVectorBytes);
+  if constexpr (kFolded) _tile_stored(2, to.sums[1], kVectorBytes);
+  if constexpr (kFolded && kTwo) _tile_stored(3, to.sums[1][kTileTokens], kVectorBytes);
+}
+
+template <PackedFormat kFormat>
+inline void multiply_flat(const int8_t* x, const UnitSpan<kFormat>& span, UnitSums<kFormat>& to) {
+  constexpr int kQuads = UnitShape<kFormat>::kQuads, kColumns = 4 * kQuads;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   _tile_loadd(4, x, kSpan);
-  _tile_loadd(6, codes, kVectorBytes);
-  _tile_dpbsud(0, 4, 6);
+  _tile_loadd(6, span.planes[0][0], kVectorBytes);
+  _tile_dpbssd(0, 4, 6);
   _tile_loadd(5, x + kColumns, kSpan);
-  _tile_loadd(7, codes + kCodes, kVectorBytes);
-  _tile_dpbsud(1, 5, 7);
+  _tile_loadd(7, span.planes[0][kQuads], kVectorBytes);
+  _tile_dpbssd(1, 5, 7);
   _tile_loadd(4, x + 2 * kColumns, kSpan);
-  _tile_loadd(6, codes + 2 * kCodes, kVectorBytes);
-  _tile_dpbsud(2, 4, 6);
+  _tile_loadd(6, span.planes[0][2 * kQuads], kVectorBytes);
+  _tile_dpbssd(2, 4, 6);
   _tile_loadd(5, x + 3 * kColumns, kSpan);
-  _tile_loadd(7, codes + 3 * kCodes, kVectorBytes);
-  _tile_dpbsud(3, 5, 7);
-  _tile_stored(0, products[0].sums, kVectorBytes);
-  _tile_stored(1, products[1].sums, kVectorBytes);
-  _tile_stored(2, products[2].sums, kVectorBytes);
-  _tile_stored(3, products[3].sums, kVectorBytes);
+  _tile_loadd(7, span.planes[0][3 * kQuads], kVectorBytes);
+  _tile_dpbssd(3, 5, 7);
+  _tile_stored(0, to.sums[0], kVectorBytes);
+  _tile_stored(1, to.sums[1], kVectorBytes);
+  _tile_stored(2, to.sums[2], kVectorBytes);
+  _tile_stored(3, to.sums[3], kVectorBytes);
 }
 
-// Adds span `span` and its outliers for 16 tokens from `token` to sums [16][Isa::kRows].
-template <PackedFormat kFormat, typename Source>
-inline void add_span_by_unit(const GemmArgs& args, const Source& source, int span, int token, float* sums) {
-  using One = SpanKernel<kFormat, 1>;
-  constexpr int kQuads = kUnitQuads<kFormat>, kParts = kQuadsPerSpan / kQuads;
-  UnitProducts products[kParts];
-  const int8_t* x = args.x.codes + One{args, token}.at(span) * kSpan;
-  for (int part = 0; part < kParts; part += 4)
-    multiply_four<kQuads>(x + part * 4 * kQuads, source.quad_bytes(part * kQuads), products + part);
-  for (int t = 0; t < kUnitTokens; ++t) {
-    const One one{args, token + t};
-    Float acc[1] = {Isa::load_float(sums + t * Isa::kRows)};
-    const auto group_sums = [&](int g, Int(&group)[1]) {
-      one.clear_sums(span, g, group);
-      constexpr int kPartsInGroup = kParts / One::kGroups;
-      for (int i = 0; i < kPartsInGroup; ++i)
-        group[0] = Isa::add(group[0], Isa::load(products[g * kPartsInGroup + i].sums[t]));
-    };
-    one.add_sums(source, span, group_sums, acc);
-    one.add_outliers(source, span, acc);
-    Isa::store_float(sums + t * Isa::kRows, acc[0]);
+// Token t's share of a span.
+template <PackedFormat kFormat>
+inline void add_unit_sums(const SpanKernel<kFormat, 1>& one, const UnitSpan<kFormat>& span, int index,
+                          const UnitSums<kFormat>& from, int t, Float (&acc)[1]) {
+  if constexpr (UnitShape<kFormat>::kFolded) {
+    const Int total[1] = {Isa::add(Isa::load(from.sums[0][t]), Isa::shift_left32(Isa::load(from.sums[1][t]), 7))};
+    one.add_scaled(span, index, total, acc);
+  } else {
+    one.add_sums(
+        span, index, [&](int g, Int(&sums)[1]) { sums[0] = Isa::load(from.sums[g][t]); }, acc);
   }
+  one.add_outliers(span, index, acc);
+}
+
+// The spans [first, first + count) of UnitShape::kTokens tokens or fewer; sums [tokens][kTileRows] carries on from
+// panel to panel.
+template <PackedFormat kFormat, bool kTwo>
+__attribute__((noinline)) void panel_tokens_by_unit(const GemmArgs& args, const UnitSpan<kFormat>* panel, int first,
+                                                    int count, int token, int tokens, float* sums) {
+  UnitSums<kFormat> products[kBlockSpans];
+  asm volatile("" ::: "memory");  // tiles read the panel behind the compiler's back
+  for (int i = 0; i < count; ++i) {
+    const int8_t* x = args.x.codes + SpanKernel<kFormat, 1>{args, token}.at(first + i) * kSpan;
+    if constexpr (UnitShape<kFormat>::kSums == 4) {
+      multiply_flat(x, panel[i], products[i]);
+    } else {
+      multiply_nested<kFormat, kTwo>(x, panel[i], products[i]);
+    }
+  }
+  for (int t = 0; t < tokens; ++t) {
+    const SpanKernel<kFormat, 1> one{args, token + t};
+    Float acc[1] = {Isa::load_float(sums + t * kTileRows)};
+    for (int i = 0; i < count; ++i) add_unit_sums(one, panel[i], first + i, products[i], t, acc);
+    one.add_extras([&](int i) -> const UnitSpan<kFormat>& { return panel[i]; }, first, count, acc);
+    Isa::store_float(sums + t * kTileRows, acc[0]);
+  }
+}
+
+// All tokens meet the spans [first, first + count); sums [num_tokens][kTileRows].
+template <PackedFormat kFormat>
+inline void meet_panel(const GemmArgs& args, const UnitSpan<kFormat>* panel, int first, int count, float* sums) {
+  constexpr int kTokens = UnitShape<kFormat>::kTokens;
+  constexpr bool kTwo = kTokens > kTileTokens;
+  int token = 0;
+  if (args.num_tokens >= kTokens) shape_unit<kFormat>(kTileTokens, kTileTokens);
+  for (; args.num_tokens - token >= kTokens; token += kTokens)
+    panel_tokens_by_unit<kFormat, kTwo>(args, panel, first, count, token, kTokens, sums + token * kTileRows);
+  const int left = args.num_tokens - token;
+  if (left > kTileTokens) {
+    shape_unit<kFormat>(kTileTokens, left - kTileTokens);
+    panel_tokens_by_unit<kFormat, kTwo>(args, panel, first, count, token, left, sums + token * kTileRows);
+  } else if (left > 0) {
+    shape_unit<kFormat>(left, 0);
+    panel_tokens_by_unit<kFormat, false>(args, panel, first, count, token, left, sums + token * kTileRows);
+  }
+  _tile_release();
 }
 
 }  // namespace

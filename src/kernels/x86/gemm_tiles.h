@@ -74,44 +74,6 @@ __attribute__((noinline)) void tile_tokens(const GemmArgs& args, size_t tile, in
   }
 }
 
-// The spans [first, first + count) of T tokens; acc [T][Isa::kRows] carries on from panel to panel.
-template <PackedFormat kFormat, int T>
-__attribute__((noinline)) void panel_tokens(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
-                                            int count, int token, float* sums) {
-  const SpanKernel<kFormat, T> kernel{args, token};
-  Float acc[T];
-  for (int t = 0; t < T; ++t) acc[t] = Isa::load_float(sums + t * Isa::kRows);
-  for (int i = 0; i < count; ++i) kernel.add(panel[i], first + i, acc);
-  kernel.add_extras([&](int i) -> const SpanOfMany<kFormat>& { return panel[i]; }, first, count, acc);
-  for (int t = 0; t < T; ++t) Isa::store_float(sums + t * Isa::kRows, acc[t]);
-}
-
-#ifdef QWIN_ISA_TILE_UNIT
-// The same for as many tokens as fill the tile unit, 16 a time; says how many.
-template <PackedFormat kFormat>
-__attribute__((noinline)) int panel_tokens_by_unit(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
-                                                   int count, float* sums) {
-  shape_unit<kFormat>();
-  int token = 0;
-  for (; args.num_tokens - token >= kUnitTokens; token += kUnitTokens, sums += kUnitTokens * Isa::kRows) {
-    for (int i = 0; i < count; ++i) add_span_by_unit<kFormat>(args, panel[i], first + i, token, sums);
-    for (int t = 0; t < kUnitTokens; ++t) {
-      Float acc[1] = {Isa::load_float(sums + t * Isa::kRows)};
-      SpanKernel<kFormat, 1>{args, token + t}.add_extras([&](int i) -> const SpanOfMany<kFormat>& { return panel[i]; },
-                                                         first, count, acc);
-      Isa::store_float(sums + t * Isa::kRows, acc[0]);
-    }
-  }
-  _tile_release();
-  return token;
-}
-#else
-template <PackedFormat kFormat>
-inline int panel_tokens_by_unit(const GemmArgs&, const SpanOfMany<kFormat>*, int, int, float*) {
-  return 0;
-}
-#endif
-
 // Calls body<T>(token) for groups of T <= kMaxTokens tokens that cover [begin, end) as evenly as can be.
 template <typename Body>
 inline void for_token_groups(int begin, int end, const Body& body) {
@@ -137,13 +99,33 @@ inline void for_token_groups(int begin, int end, const Body& body) {
   }
 }
 
+// The spans [first, first + count) of T tokens; acc [T][Isa::kRows] carries on from panel to panel.
+template <PackedFormat kFormat, int T>
+__attribute__((noinline)) void panel_tokens(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first,
+                                            int count, int token, float* sums) {
+  const SpanKernel<kFormat, T> kernel{args, token};
+  Float acc[T];
+  for (int t = 0; t < T; ++t) acc[t] = Isa::load_float(sums + t * Isa::kRows);
+  for (int i = 0; i < count; ++i) kernel.add(panel[i], first + i, acc);
+  kernel.add_extras([&](int i) -> const SpanOfMany<kFormat>& { return panel[i]; }, first, count, acc);
+  for (int t = 0; t < T; ++t) Isa::store_float(sums + t * Isa::kRows, acc[t]);
+}
+
+// All tokens meet the spans [first, first + count); sums [num_tokens][Isa::kRows].
 template <PackedFormat kFormat>
+inline void meet_panel(const GemmArgs& args, const SpanOfMany<kFormat>* panel, int first, int count, float* sums) {
+  for_token_groups(0, args.num_tokens, [&]<int T>(int token) {
+    panel_tokens<kFormat, T>(args, panel, first, count, token, sums + token * Isa::kRows);
+  });
+}
+
+template <PackedFormat kFormat, typename Span>
 void panel_tiles(const GemmArgs& args, size_t tile_begin, int num_tiles) {
   constexpr PackedLayout layout = packed_layout(kFormat);
   constexpr int kPerBlock = layout.spans_per_block();
   const size_t tile_floats = size_t(args.num_tokens) * kTileRows;
   memset(args.scratch, 0, size_t(num_tiles) * tile_floats * sizeof(float));
-  SpanOfMany<kFormat> panel[kBlockSpans];
+  Span panel[kBlockSpans];
   for (int first = 0; first < args.num_spans; first += kBlockSpans) {
     const int count = args.num_spans - first < kBlockSpans ? args.num_spans - first : kBlockSpans;
     for (int item = 0; item < num_tiles * kHalves; ++item) {
@@ -154,10 +136,7 @@ void panel_tiles(const GemmArgs& args, size_t tile_begin, int num_tiles) {
         panel[i].unpack(PackedSpan<kFormat>(block + i / kPerBlock * layout.block_bytes(), i % kPerBlock, half));
       prefetch(block + args.tile_bytes, size_t(kBlockSpans / kPerBlock) * layout.block_bytes());
       float* sums = args.scratch + size_t(item) * size_t(args.num_tokens) * Isa::kRows;
-      const int begin = panel_tokens_by_unit<kFormat>(args, panel, first, count, sums);
-      for_token_groups(begin, args.num_tokens, [&]<int T>(int token) {
-        panel_tokens<kFormat, T>(args, panel, first, count, token, sums + token * Isa::kRows);
-      });
+      meet_panel<kFormat>(args, panel, first, count, sums);
     }
   }
   for (int item = 0; item < num_tiles * kHalves; ++item) {
@@ -170,16 +149,21 @@ void panel_tiles(const GemmArgs& args, size_t tile_begin, int num_tiles) {
   }
 }
 
+template <PackedFormat kFormat, typename Span>
+inline void panels(const GemmArgs& args, size_t tile_begin, size_t tile_end) {
+  for (size_t tile = tile_begin; tile < tile_end; tile += kPanelTiles)
+    panel_tiles<kFormat, Span>(args, tile, tile_end - tile < kPanelTiles ? int(tile_end - tile) : kPanelTiles);
+}
+
 // Up to here reading the weights again and unpacking them in registers costs less than a panel that is unpacked once.
 constexpr int kFewTokens = 3 * Isa::kMaxTokens;
 
 template <PackedFormat kFormat>
 void gemm_tiles(const GemmArgs& args, size_t tile_begin, size_t tile_end) {
-  if (args.num_tokens > kFewTokens) {
-    for (size_t tile = tile_begin; tile < tile_end; tile += kPanelTiles)
-      panel_tiles<kFormat>(args, tile, tile_end - tile < kPanelTiles ? int(tile_end - tile) : kPanelTiles);
-    return;
-  }
+#ifdef QWIN_ISA_TILE_UNIT
+  if (args.num_tokens >= kUnitFrom) return panels<kFormat, UnitSpan<kFormat>>(args, tile_begin, tile_end);
+#endif
+  if (args.num_tokens > kFewTokens) return panels<kFormat, SpanOfMany<kFormat>>(args, tile_begin, tile_end);
   for_token_groups(0, args.num_tokens, [&]<int T>(int token) {
     for (size_t tile = tile_begin; tile < tile_end; ++tile) tile_tokens<kFormat, T>(args, tile, token);
   });

@@ -174,8 +174,6 @@ void Server::State::finish() {
 }
 
 asio::awaitable<void> Server::State::watch_signals() {
-  error_code ignored;
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) signals.add(number, ignored);
   while (!finished) {
     const auto [error, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
     if (error) co_return;
@@ -196,7 +194,11 @@ Server::Server(const ServerOptions& options) : state_(std::make_unique<State>(op
   state_->listen();
   asio::co_spawn(state_->io, state_->accept_connections(), asio::detached);
   asio::co_spawn(state_->io, state_->watch_time(), asio::detached);
-  if (options.handle_signals) asio::co_spawn(state_->io, state_->watch_signals(), asio::detached);
+  if (options.handle_signals) {
+    // Here and not in the coroutine, which begins later: who reads the address may send a signal at once.
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) state_->signals.add(number);
+    asio::co_spawn(state_->io, state_->watch_signals(), asio::detached);
+  }
   state_->thread = std::thread([state = state_.get()] { state->io.run(); });
 }
 

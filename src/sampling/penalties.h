@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
+#include <unordered_map>
 
 namespace qwin {
 
@@ -22,15 +22,14 @@ class Penalties {
   void apply(std::span<float> logits) const;
 
  private:
-  // Counts the token as seen; ids that can never be sampled are passed over. Returns nullptr for those.
-  uint32_t* find_count(int32_t token_id);
+  // Ids that can never be sampled are passed over.
+  bool matters(int32_t token_id) const;
 
   float repetition_;
   float presence_;
   float frequency_;
   uint32_t num_token_ids_;
-  std::vector<uint32_t> counts_;   // [num_token_ids], kUnseen or occurrences in the output; empty when all are neutral
-  std::vector<int32_t> seen_ids_;  // those with a count, in order of appearance
+  std::unordered_map<int32_t, uint32_t> counts_;  // token seen -> how often in the output; empty when all are neutral
 };
 
 }  // namespace qwin

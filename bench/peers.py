@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import peer_report
@@ -23,6 +24,8 @@ from peer_engines import Absent, Driver, LlamaBench, Prompt, Qwin
 # Each is one token of every Qwen vocabulary. A prompt is one of the others and then " the" again and again: no two
 # measurements in a row begin alike, since some engines keep what they have read.
 WORDS = " the of and to in is for on with as at by from or an be this that it are was not have but all can will one"
+
+REST_SECONDS = 1.0  # before each measurement: OpenMP's threads spin for a while after their work
 
 # Option, name in the tables, script, environment.
 PYTHON_PEERS = [
@@ -97,6 +100,7 @@ def measure(engines, absent, tests, rounds, make_prompt):
             prompt = make_prompt(length)
             for engine in [e for e in engines if e.name not in absent]:
                 status(f"round {round_number + 1}: {name}, {engine.name}")
+                time.sleep(REST_SECONDS)
                 try:
                     samples[name].setdefault(engine.name, []).append(engine.measure(prompt, new))
                 except Absent as why:

@@ -29,6 +29,7 @@ struct EngineOptions {
   int64_t num_sink_tokens = 64;  // the first tokens, which are seen always
   int64_t memory_top_k = 128;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
   int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything
+  int64_t global_heads = 0;      // hybrid: KV heads that see everything; needs the model's file of heads
   OverflowPolicy overflow_policy = OverflowPolicy::error;
   KvCacheType kv_type = KvCacheType::f16;
   int quantize_bits = 0;  // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored

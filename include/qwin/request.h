@@ -23,12 +23,21 @@ const char* attention_type_name(AttentionType type);
 // Throws Error(invalid_argument).
 AttentionType attention_type_of(const std::string& name);
 
+// Tokens [begin, end) of a prompt.
+struct TokenSpan {
+  int64_t begin = 0, end = 0;
+  bool operator==(const TokenSpan&) const = default;
+};
+
 struct AttentionPlan {
   AttentionType type = AttentionType::full;
   int64_t window = 0;           // last tokens that are seen always, itself included; 0 with full
   int64_t num_sink_tokens = 0;  // first tokens that are seen always
   int64_t memory_top_k = 0;     // hybrid: pieces of 16 tokens that a token finds again, for each KV head
   int64_t hybrid_from = 0;      // hybrid: tokens before this position see everything
+  // hybrid: KV heads of all layers that see everything, those first that need it most (`qwin calibrate-heads`)
+  int64_t global_heads = 0;
+  std::vector<TokenSpan> global_spans = {};  // hybrid: tokens that every later one sees, in order
 
   bool forgets() const { return type == AttentionType::sliding_window; }
   bool operator==(const AttentionPlan&) const = default;
@@ -42,13 +51,26 @@ enum class OverflowPolicy {
 // Throws Error(invalid_argument).
 OverflowPolicy overflow_policy_of(const std::string& name);
 
+// Tokens of a prompt that every later one is to see, whatever has left the window.
+struct GlobalTokens {
+  std::vector<TokenSpan> spans = {};
+  std::vector<std::string> texts = {};  // wherever they stand in the prompt
+  bool system = false;                  // of a chat: the system message
+  bool question = false;                // and the user's last one
+
+  bool empty() const { return spans.empty() && texts.empty() && !system && !question; }
+};
+// Adds "system" or "question". Throws Error(invalid_argument) for another name.
+void add_global_message(GlobalTokens& global, const std::string& name);
+
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling = {};
   // How tokens see each other; what is absent is as the engine was loaded.
   std::optional<AttentionType> attention_type = {};
   std::optional<int64_t> window = {};  // without a type, 0 means full, and another number not full
-  std::optional<int64_t> num_sink_tokens = {}, memory_top_k = {};
+  std::optional<int64_t> num_sink_tokens = {}, memory_top_k = {}, global_heads = {};
+  GlobalTokens global = {};
   std::optional<OverflowPolicy> overflow_policy = {};
   bool prompt_logprobs = false;   // of the prompt's tokens too, with sampling.logprobs alternatives each
   bool keeps_logprobs = true;     // false: on_output alone brings the answer's, so that a long one takes no memory

@@ -11,6 +11,7 @@ from qwin.sampling import SamplingParams, sampling_from
 
 AttentionType = Literal["full", "sliding_window", "hybrid"]
 OverflowPolicy = Literal["error", "window"]
+GlobalMessage = Literal["system", "question"]
 Message = Mapping[str, Any]
 # A text, a chat, or token ids.
 Prompt = Union[str, Sequence[Message], Sequence[int]]
@@ -59,18 +60,23 @@ def sampling_for(max_length: int | None, sampling: dict[str, Any]) -> SamplingPa
 
 
 def attention_for(
-    attention_type: str, window_size: int | None, num_sink_tokens: int, memory_top_k: int | None, hybrid_from: int | None
+    attention_type: str,
+    window_size: int | None,
+    num_sink_tokens: int,
+    memory_top_k: int | None,
+    hybrid_from: int | None,
+    global_heads: int | None,
 ) -> dict[str, Any]:
     """What the engine is loaded with; names it does not know it refuses itself."""
     if attention_type == "full" and window_size is not None:
         raise InvalidArgumentError('window_size needs attention_type="sliding_window" or "hybrid"')
-    if attention_type != "hybrid" and (memory_top_k is not None or hybrid_from is not None):
-        raise InvalidArgumentError('memory_top_k and hybrid_from need attention_type="hybrid"')
+    if attention_type != "hybrid" and any(value is not None for value in (memory_top_k, hybrid_from, global_heads)):
+        raise InvalidArgumentError('memory_top_k, hybrid_from and global_heads need attention_type="hybrid"')
     window = None if window_size is None else at_least("window_size", window_size, 1)
     return {
         "attention_type": attention_type,
         "num_sink_tokens": num_sink_tokens,
-        **given({"window": window, "memory_top_k": memory_top_k, "hybrid_from": hybrid_from}),
+        **given({"window": window, "memory_top_k": memory_top_k, "hybrid_from": hybrid_from, "global_heads": global_heads}),
     }
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
-from qwin.arguments import AttentionType, Message, OverflowPolicy, Prompt, as_list, at_least, attention_for, checked_bits, given, is_token, plain_prompt, sampling_for
+from qwin.arguments import AttentionType, GlobalMessage, Message, OverflowPolicy, Prompt, as_list, at_least, attention_for, checked_bits, given, is_token, plain_prompt, sampling_for
 from qwin.batch import Request, run_all
 from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
@@ -38,7 +38,8 @@ class Engine:
     attention_type: "full" is exact; "sliding_window" sees the first `num_sink_tokens` and the last `window_size` tokens
         (default 1024), and what leaves the window is forgotten; "hybrid" sees these and, for each KV head, the
         `memory_top_k` pieces of 16 tokens (default 128) that matter most of all between them, chosen anew by every token:
-        nothing is forgotten. Tokens before position `hybrid_from` (default 8192) see everything.
+        nothing is forgotten. Tokens before position `hybrid_from` (default 8192) see everything, and so do `global_heads`
+        KV heads of all layers, those that `qwin calibrate-heads` found to need it most.
     overflow_policy: a prompt longer than the context is refused ("error") or read with a sliding window ("window").
     quantize_bits: 4 or 8 quantizes the weights while they are loaded. None keeps a GGUF file's own bits, and computes float
         files in 8 bits, groups of 32.
@@ -62,6 +63,7 @@ class Engine:
         num_sink_tokens: int = 64,
         memory_top_k: int | None = None,
         hybrid_from: int | None = None,
+        global_heads: int | None = None,
         overflow_policy: OverflowPolicy = "error",
         quantize_bits: Literal[None, 4, 8] = None,
         sparse_threshold: float = 0.0,
@@ -77,7 +79,7 @@ class Engine:
         cache_max_bytes: int = 4 << 30,
     ) -> None:
         options: dict[str, Any] = {
-            **attention_for(attention_type, window_size, num_sink_tokens, memory_top_k, hybrid_from),
+            **attention_for(attention_type, window_size, num_sink_tokens, memory_top_k, hybrid_from, global_heads),
             "overflow_policy": overflow_policy,
             "max_batch_size": at_least("max_batch_size", max_batch_size, 1),
             "batch_timeout_seconds": float(at_least("timeout", timeout, 0)),
@@ -132,6 +134,10 @@ class Engine:
         window_size: int | None = None,
         num_sink_tokens: int | None = None,
         memory_top_k: int | None = None,
+        global_heads: int | None = None,
+        global_spans: Sequence[tuple[int, int]] | None = None,
+        global_texts: Sequence[str] | None = None,
+        global_messages: Sequence[GlobalMessage] | None = None,
         overflow_policy: OverflowPolicy | None = None,
         prompt_logprobs: bool = False,
         timeout: float | None = None,
@@ -144,6 +150,8 @@ class Engine:
 
         A text becomes a user's message of the model's chat template unless `raw`; then, and for a model without a
         template, it is continued as it is. max_length counts new tokens. Further keywords are those of SamplingParams.
+        global_spans (pairs [begin, end) of the prompt's tokens), global_texts (wherever they stand in it) and
+        global_messages ("system", "question") name tokens that all later ones see under hybrid attention.
         Returns the text, or a list of them; with_details=True gives Result objects.
         Raises InvalidArgumentError, ContextLengthError, QueueFullError, TimedOutError, NumericalError, CancelledError.
         """
@@ -154,6 +162,10 @@ class Engine:
             "window": window_size,
             "num_sink_tokens": num_sink_tokens,
             "memory_top_k": memory_top_k,
+            "global_heads": global_heads,
+            "global_spans": None if global_spans is None else [tuple(span) for span in global_spans],
+            "global_texts": None if global_texts is None else list(global_texts),
+            "global_messages": None if global_messages is None else list(global_messages),
             "overflow_policy": overflow_policy,
             "prompt_logprobs": prompt_logprobs,
             "client": client,
@@ -181,6 +193,10 @@ class Engine:
         window_size: int | None = None,
         num_sink_tokens: int | None = None,
         memory_top_k: int | None = None,
+        global_heads: int | None = None,
+        global_spans: Sequence[tuple[int, int]] | None = None,
+        global_texts: Sequence[str] | None = None,
+        global_messages: Sequence[GlobalMessage] | None = None,
         overflow_policy: OverflowPolicy | None = None,
         client: str = "",
         priority: int = 0,
@@ -198,6 +214,10 @@ class Engine:
             "window": window_size,
             "num_sink_tokens": num_sink_tokens,
             "memory_top_k": memory_top_k,
+            "global_heads": global_heads,
+            "global_spans": None if global_spans is None else [tuple(span) for span in global_spans],
+            "global_texts": None if global_texts is None else list(global_texts),
+            "global_messages": None if global_messages is None else list(global_messages),
             "overflow_policy": overflow_policy,
             "client": client,
             "priority": priority,

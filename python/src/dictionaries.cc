@@ -23,6 +23,10 @@ nb::dict to_dict(const AttentionPlan& plan) {
   dict["num_sink_tokens"] = plan.num_sink_tokens;
   dict["memory_top_k"] = plan.memory_top_k;
   dict["hybrid_from"] = plan.hybrid_from;
+  dict["global_heads"] = plan.global_heads;
+  nb::list spans;
+  for (const TokenSpan& span : plan.global_spans) spans.append(nb::make_tuple(span.begin, span.end));
+  dict["global_spans"] = spans;
   return dict;
 }
 

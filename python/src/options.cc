@@ -45,6 +45,14 @@ Request request_options(const Engine& engine, const nb::dict& sampling, const nb
   };
   optional("num_sink_tokens", request.num_sink_tokens);
   optional("memory_top_k", request.memory_top_k);
+  optional("global_heads", request.global_heads);
+  std::vector<std::pair<int64_t, int64_t>> spans;
+  take(rest, "global_spans", spans);
+  for (const auto& [begin, end] : spans) request.global.spans.push_back({begin, end});
+  take(rest, "global_texts", request.global.texts);
+  std::vector<std::string> messages;
+  take(rest, "global_messages", messages);
+  for (const std::string& name : messages) add_global_message(request.global, name);
   std::string attention_type, overflow_policy;
   take(rest, "attention_type", attention_type);
   take(rest, "overflow_policy", overflow_policy);
@@ -66,6 +74,7 @@ EngineOptions engine_options(const nb::dict& values) {
   take(values, "num_sink_tokens", options.num_sink_tokens);
   take(values, "memory_top_k", options.memory_top_k);
   take(values, "hybrid_from", options.hybrid_from);
+  take(values, "global_heads", options.global_heads);
   std::string attention_type = "full", overflow_policy = "error";
   take(values, "attention_type", attention_type);
   take(values, "overflow_policy", overflow_policy);

@@ -81,6 +81,7 @@ int run_cli(int argc, char** argv) {
   register_eval(app);
   register_bench(app);
   register_quantize(app);
+  register_calibrate_heads(app);
   register_check(app);
   register_doctor(app);
   try {

@@ -32,6 +32,7 @@ void register_logits(CLI::App& app);
 void register_eval(CLI::App& app);
 void register_bench(CLI::App& app);
 void register_quantize(CLI::App& app);
+void register_calibrate_heads(CLI::App& app);
 void register_check(CLI::App& app);
 void register_doctor(CLI::App& app);
 

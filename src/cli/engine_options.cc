@@ -51,6 +51,7 @@ void print_banner(const EngineInfo& info) {
   if (plan.type == AttentionType::hybrid)
     std::fprintf(stderr, ", memory of %" PRId64 " pieces from token %" PRId64 " on", plan.memory_top_k,
                  plan.hybrid_from);
+  if (plan.global_heads > 0) std::fprintf(stderr, ", %" PRId64 " heads that see everything", plan.global_heads);
   std::fprintf(stderr, "; loaded in %.1f s\n", info.load_seconds);
 }
 
@@ -71,6 +72,8 @@ void add_engine_flags(CLI::App& command, ModelOptions& options) {
   add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
   add_option(command, "--memory-top-k", options.memory_top_k, "hybrid: pieces of 16 tokens that a token finds again");
   add_option(command, "--hybrid-from", options.hybrid_from, "hybrid: tokens before this position see everything");
+  add_option(command, "--global-heads", options.global_heads,
+             "hybrid: KV heads of all layers that see everything, chosen by `qwin calibrate-heads`");
   add_option(command, "--overflow", options.overflow_policy, "a prompt beyond the context: error, or window");
   add_option(command, "--kv-type", options.kv_type, "how K and V are kept: f16, q8 (half the memory) or f32");
   add_option(command, "--bits", options.quantize_bits, "quantize the weights to 4 or 8 bits while they are loaded")
@@ -83,8 +86,9 @@ void check_model_options(const ModelOptions& options) {
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
   check_range("--window", options.window, 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
-  check_range("--memory-top-k", options.memory_top_k, 1, 4096);
+  check_range("--memory-top-k", options.memory_top_k, 0, 4096);
   check_range("--hybrid-from", options.hybrid_from, 0, int64_t{1} << 24);
+  check_range("--global-heads", options.global_heads, 0, 65536);
   attention_options(options);
 }
 
@@ -95,6 +99,7 @@ EngineOptions attention_options(const ModelOptions& options, EngineOptions rest)
   rest.num_sink_tokens = options.num_sink_tokens;
   rest.memory_top_k = options.memory_top_k;
   rest.hybrid_from = options.hybrid_from;
+  rest.global_heads = options.global_heads;
   rest.overflow_policy = overflow_policy_of(options.overflow_policy);
   return rest;
 }

@@ -20,6 +20,7 @@ struct ModelOptions {
   int64_t num_sink_tokens = 64;
   int64_t memory_top_k = 128;
   int64_t hybrid_from = 8192;
+  int64_t global_heads = 0;
   std::string overflow_policy = "error";
   std::string kv_type = "f16";
   int quantize_bits = 0;

@@ -82,6 +82,12 @@ Json result_json(const GenerationResult& result, bool with_logprobs) {
   return json;
 }
 
+GlobalTokens global_tokens(const RunOptions& options) {
+  GlobalTokens global{.texts = options.global_texts};
+  for (const std::string& name : options.global_messages) add_global_message(global, name);
+  return global;
+}
+
 void answer_once(Engine& engine, const RunOptions& options, const std::string& prompt) {
   const SamplingParams params = sampling_params(engine.default_sampling(), options);
   const std::vector<int32_t> ids = prompt_ids(engine, options, prompt);
@@ -95,7 +101,8 @@ void answer_once(Engine& engine, const RunOptions& options, const std::string& p
     return true;
   };
   const bool json = options.model.json;
-  const GenerationResult result = engine.generate({.prompt = ids, .sampling = params}, json ? OnText{} : stream);
+  const GenerationResult result =
+      engine.generate({.prompt = ids, .sampling = params, .global = global_tokens(options)}, json ? OnText{} : stream);
   print(json ? result_json(result, params.logprobs >= 0).dump() + "\n" : view.finish());
   if (result.context_full)
     print_remark("(the context of " + std::to_string(engine.info().context_length) + " tokens is full)");
@@ -105,6 +112,7 @@ void answer_once(Engine& engine, const RunOptions& options, const std::string& p
 // What can be found wrong without the model is found before it is loaded.
 void check_options(const RunOptions& options) {
   sampling_params(SamplingParams{}, options);
+  global_tokens(options);
   if (!unicode::is_valid_utf8(options.system)) throw Error(ErrorCode::invalid_argument, "--system is not UTF-8");
   for (const std::string& text : options.stop) {
     if (!unicode::is_valid_utf8(text)) throw Error(ErrorCode::invalid_argument, "--stop is not UTF-8");
@@ -154,7 +162,9 @@ void add_sampling_flags(CLI::App& command, RunOptions& options) {
   add("--presence-penalty", options.presence_penalty, "taken once from tokens already written");
   add("--frequency-penalty", options.frequency_penalty, "taken from tokens for each time they were written");
   add("--seed", options.seed, "the same seed gives the same answer")->check(check_seed);
-  add("--stop", options.stop, "end before this text; may be given several times")->take_all();
+  add("--stop", options.stop, "end before this text; may be given several times")
+      ->take_all()
+      ->allow_extra_args(false);
   add_switch(command, "--ignore-eos", options.ignore_eos, "go on after an end-of-text token");
 }
 
@@ -166,6 +176,16 @@ void register_run(CLI::App& app) {
                       "what to answer; without it stdin is read, and on a terminal a chat begins");
   add_switch(*command, "--raw", options->raw, "continue the prompt as plain text, without the chat template");
   add_sampling_flags(*command, *options);
+  command->add_option("--global-text", options->global_texts,
+                      "hybrid: a text of the prompt that all later tokens see; may be given several times")
+      ->envname(environment_twin("--global-text"))
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--global-messages", options->global_messages,
+                      "hybrid: system, question: messages of the chat that all later tokens see")
+      ->envname(environment_twin("--global-messages"))
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--logprobs", options->logprobs,
                       "with --json: log probabilities of the tokens and of N alternatives")
       ->envname(environment_twin("--logprobs"));

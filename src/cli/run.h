@@ -21,7 +21,7 @@ struct RunOptions {
   std::optional<int> max_tokens, top_k, logprobs;
   std::optional<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<uint64_t> seed;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop, global_texts, global_messages;
 };
 
 // --temperature, --top-k, --seed, --stop and the others that say how tokens are chosen.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/attention_plan.h"
 
+#include "engine/global_tokens.h"
 #include "ops/attention.h"
 
 namespace qwin {
@@ -36,14 +37,15 @@ constexpr int64_t kMaxTopK = 4096;
 
 [[noreturn]] void refuse(const std::string& why) { throw Error(ErrorCode::invalid_argument, why); }
 
-void check(const AttentionPlan& plan) {
+// `least_top_k`: 0 where something else may see what has left the window; else it would not be hybrid.
+void check(const AttentionPlan& plan, int64_t least_top_k) {
   if (plan.type == AttentionType::full) return;
   if (plan.window == 0) refuse(std::string("window must be at least 1 with ") + attention_type_name(plan.type));
   if (plan.type != AttentionType::hybrid) return;
   if (plan.window < kPageSize) refuse("window must be at least " + std::to_string(kPageSize) + " with hybrid");
-  if (plan.memory_top_k < 1 || plan.memory_top_k > kMaxTopK) {
-    refuse("memory_top_k must be between 1 and " + std::to_string(kMaxTopK) + ", not " +
-           std::to_string(plan.memory_top_k));
+  if (plan.memory_top_k < least_top_k || plan.memory_top_k > kMaxTopK) {
+    refuse("memory_top_k must be between " + std::to_string(least_top_k) + " and " + std::to_string(kMaxTopK) +
+           ", not " + std::to_string(plan.memory_top_k) + (plan.memory_top_k == 0 ? ", without global tokens or heads" : ""));
   }
 }
 
@@ -54,10 +56,13 @@ AttentionPlan plan_of(AttentionType type, int64_t window, const EngineOptions& o
                      .window = window > 0 ? window : kDefaultWindow,
                      .num_sink_tokens = options.num_sink_tokens,
                      .memory_top_k = 0,
-                     .hybrid_from = 0};
+                     .hybrid_from = 0,
+                     .global_heads = 0,
+                     .global_spans = {}};
   if (type != AttentionType::hybrid) return plan;
   plan.memory_top_k = options.memory_top_k;
   plan.hybrid_from = options.hybrid_from;
+  plan.global_heads = options.global_heads;
   return plan;
 }
 
@@ -67,12 +72,13 @@ AttentionPlan engine_plan(const EngineOptions& options) {
   const auto type =
       options.attention_type.value_or(options.window > 0 ? AttentionType::sliding_window : AttentionType::full);
   if (type == AttentionType::full && options.window > 0) refuse("window does not go with full attention");
+  if (type != AttentionType::hybrid && options.global_heads > 0) refuse("global_heads needs attention_type hybrid");
   const AttentionPlan plan = plan_of(type, options.window, options);
-  check(plan);
+  check(plan, 0);  // a request may bring global tokens
   return plan;
 }
 
-AttentionPlan request_plan(const EngineOptions& options, const Request& request) {
+AttentionPlan request_plan(const EngineOptions& options, const Request& request, std::vector<TokenSpan> global_spans) {
   const AttentionPlan usual = engine_plan(options);
   AttentionType type = usual.type;
   if (request.attention_type) {
@@ -84,13 +90,18 @@ AttentionPlan request_plan(const EngineOptions& options, const Request& request)
   if (type == AttentionType::full && request.window.value_or(0) > 0) refuse("window does not go with full attention");
   if (type == AttentionType::full && request.num_sink_tokens) refuse("num_sink_tokens needs a window");
   if (type != AttentionType::hybrid && request.memory_top_k) refuse("memory_top_k needs attention_type hybrid");
+  if (type != AttentionType::hybrid && request.global_heads) refuse("global_heads needs attention_type hybrid");
+  if (type != AttentionType::hybrid && !global_spans.empty())
+    refuse("global_spans, global_texts and global_messages need attention_type hybrid");
   AttentionPlan plan = plan_of(type, usual.window, options);
+  plan.global_spans = std::move(global_spans);
   if (type != AttentionType::full) {
     plan.window = request.window.value_or(plan.window);
     plan.num_sink_tokens = request.num_sink_tokens.value_or(plan.num_sink_tokens);
     plan.memory_top_k = request.memory_top_k.value_or(plan.memory_top_k);
+    plan.global_heads = request.global_heads.value_or(plan.global_heads);
   }
-  check(plan);
+  check(plan, plan.global_heads > 0 || !plan.global_spans.empty() ? 0 : 1);
   return plan;
 }
 
@@ -103,7 +114,9 @@ CachePlan cache_plan(const AttentionPlan& plan, const std::string& salt) {
           .window = plan.window,
           .num_sinks = plan.num_sink_tokens,
           .memory_top_k = plan.memory_top_k,
-          .hybrid_from = plan.hybrid_from};
+          .hybrid_from = plan.hybrid_from,
+          .global_heads = plan.global_heads,
+          .global_parts = global_parts(plan.global_spans)};
 }
 
 }  // namespace qwin

@@ -9,7 +9,7 @@ namespace qwin {
 
 // Both throw Error(invalid_argument) for what contradicts itself or is out of range.
 AttentionPlan engine_plan(const EngineOptions& options);
-AttentionPlan request_plan(const EngineOptions& options, const Request& request);
+AttentionPlan request_plan(const EngineOptions& options, const Request& request, std::vector<TokenSpan> global_spans);
 
 // The plan of a prompt that does not fit the context, under OverflowPolicy::window.
 AttentionPlan overflow_plan(const EngineOptions& options, const AttentionPlan& asked);

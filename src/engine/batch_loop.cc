@@ -246,7 +246,9 @@ void BatchLoop::prepare(const Step& step) {
                              .window = sequence.request.plan.window,
                              .num_sinks = sequence.request.plan.num_sinks,
                              .memory = {.top_k = static_cast<int32_t>(sequence.request.plan.memory_top_k),
-                                        .from = sequence.request.plan.hybrid_from}});
+                                        .from = sequence.request.plan.hybrid_from},
+                             .global_parts = sequence.request.plan.global_parts,
+                             .global_heads = sequence.request.plan.global_heads});
     const int64_t end = range.first_position + range.count;
     // After a pre-emption the prompt is read again, but its logits have been handed out.
     const bool wants_all = active.reader || active.request.prompt_logprobs;

@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kMaxTokens = int64_t{1} << 24;
 constexpr int64_t kMaxSinks = 65536;
+constexpr int64_t kMaxHeads = 65536;
 constexpr int64_t kMaxSequences = 4096;
 constexpr int64_t kMaxQueue = 1 << 20;
 constexpr double kMaxSeconds = 1e6;
@@ -32,6 +33,7 @@ void check_options(const EngineOptions& options) {
   check_range<int64_t>("window", options.window, 0, kMaxTokens);
   check_range<int64_t>("num_sink_tokens", options.num_sink_tokens, 0, kMaxSinks);
   check_range<int64_t>("hybrid_from", options.hybrid_from, 0, kMaxTokens);
+  check_range<int64_t>("global_heads", options.global_heads, 0, kMaxHeads);
   check_range<int64_t>("max_batch_size", options.max_batch_size, 1, kMaxSequences);
   check_range<int64_t>("max_queue_length", options.max_queue_length, 0, kMaxQueue);
   check_range("batch_timeout_seconds", options.batch_timeout_seconds, 0.0, kMaxSeconds);
@@ -41,6 +43,7 @@ void check_options(const EngineOptions& options) {
 void check_request(const Request& request) {
   if (request.window) check_range<int64_t>("window", *request.window, 0, kMaxTokens);
   if (request.num_sink_tokens) check_range<int64_t>("num_sink_tokens", *request.num_sink_tokens, 0, kMaxSinks);
+  if (request.global_heads) check_range<int64_t>("global_heads", *request.global_heads, 0, kMaxHeads);
   check_range("timeout_seconds", request.timeout_seconds, 0.0, kMaxSeconds);
 }
 

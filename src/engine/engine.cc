@@ -16,6 +16,8 @@
 #include "engine/capacity.h"
 #include "engine/check_options.h"
 #include "engine/generation.h"
+#include "engine/global_tokens.h"
+#include "model/head_ranks.h"
 #include "runner/runner.h"
 #include "tokenizer/tokenizer.h"
 
@@ -80,6 +82,7 @@ class LocalEngine : public Engine {
   void read_prompt(std::span<const int32_t> token_ids, PromptReader reader);
   void check_prompt(std::span<const int32_t> prompt) const;
   AttentionPlan plan_for(const Request& request) const;
+  void check_global_heads(int64_t count) const;
   void load_tokenizer();
   void fill_info(const RunnerOptions& runner_options);
 
@@ -93,6 +96,7 @@ class LocalEngine : public Engine {
   mutable std::optional<ChatTemplate> chat_template_;
   std::vector<int32_t> eos_ids_;
   int32_t num_pages_ = 0;
+  int64_t num_ranked_heads_ = 0;  // 0: nothing is known of which heads need most
   std::unique_ptr<Runner> runner_;
   std::unique_ptr<BatchLoop> loop_;
 };
@@ -131,8 +135,12 @@ RunnerOptions runner_options_for(const EngineOptions& options) {
 
 // For the prefix cache: K and V of other weights are other ones.
 std::string arithmetic_name(const RunnerOptions& options) {
-  if (options.isa == CpuIsa::float32) return "float32";
-  return options.quantize_bits == 0 ? "int8" : "int8 of q" + std::to_string(options.quantize_bits);
+  std::string name = options.isa == CpuIsa::float32 ? "float32"
+                     : options.quantize_bits == 0      ? "int8"
+                                                       : "int8 of q" + std::to_string(options.quantize_bits);
+  if (!options.head_ranks.empty()) name += " heads";
+  for (const int32_t rank : options.head_ranks) name += " " + std::to_string(rank);
+  return name;
 }
 
 LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const OnLoad& on_load)
@@ -142,7 +150,10 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   check_tensors(config_, files_);
   load_tokenizer();
 
-  const RunnerOptions runner_options = runner_options_for(options);
+  RunnerOptions runner_options = runner_options_for(options);
+  if (!files_.is_borrowed) runner_options.head_ranks = read_head_ranks(heads_file(files_.path), config_).value_or(std::vector<int32_t>());
+  num_ranked_heads_ = static_cast<int64_t>(runner_options.head_ranks.size());
+  check_global_heads(options.global_heads);
   fill_info(runner_options);
   const KvShape shape = kv_shape(config_, files_, runner_options.kv_type);
   const Capacity capacity = plan_capacity({.memory = memory_info(),
@@ -264,12 +275,15 @@ void LocalEngine::check_prompt(std::span<const int32_t> prompt) const {
 }
 
 AttentionPlan LocalEngine::plan_for(const Request& request) const {
-  AttentionPlan plan = request_plan(options_, request);
+  AttentionPlan plan = request_plan(options_, request, find_global_spans(*tokenizer_, request.prompt, request.global));
+  check_global_heads(plan.global_heads);
   const auto length = static_cast<int64_t>(request.prompt.size());
   const auto policy = request.overflow_policy.value_or(options_.overflow_policy);
   const bool overflows = !plan.forgets() && length >= info_.context_length;
-  if (overflows && policy == OverflowPolicy::window) plan = overflow_plan(options_, plan);
-  if (overflows && policy == OverflowPolicy::error) {
+  // A window would forget what is to be seen by all.
+  const bool may_forget = policy == OverflowPolicy::window && plan.global_spans.empty();
+  if (overflows && may_forget) plan = overflow_plan(options_, plan);
+  if (overflows && !may_forget) {
     throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(length) +
                                                         " tokens, the context ends at " +
                                                         std::to_string(info_.context_length));
@@ -282,6 +296,18 @@ AttentionPlan LocalEngine::plan_for(const Request& request) const {
                                                  std::to_string(num_pages_));
   }
   return plan;
+}
+
+void LocalEngine::check_global_heads(int64_t count) const {
+  if (count == 0) return;
+  if (num_ranked_heads_ == 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "global_heads needs to know which heads these are: `qwin calibrate-heads MODEL TEXT` finds out");
+  }
+  if (count > num_ranked_heads_) {
+    throw Error(ErrorCode::invalid_argument, "global_heads must be at most " + std::to_string(num_ranked_heads_) +
+                                                 ", the KV heads of all layers, not " + std::to_string(count));
+  }
 }
 
 RequestId LocalEngine::submit(Request request, RequestEvents events) {

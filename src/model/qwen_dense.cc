@@ -139,6 +139,22 @@ StoredMatrix& QwenDense::stored_matrix(ModelMatrix which, size_t layer) {
   return weights_.lm_head.stored;
 }
 
+void QwenDense::observe_kept(const QueryRange& plan, KeptObserver observer) {
+  kept_plan_ = plan;
+  kept_observer_ = std::move(observer);
+}
+
+void QwenDense::show_kept(size_t layer, const ForwardBatch& batch) {
+  if (!kept_observer_) return;
+  std::vector<QueryRange> ranges(batch.ranges.begin(), batch.ranges.end());
+  for (QueryRange& range : ranges)
+    range.window = kept_plan_.window, range.num_sinks = kept_plan_.num_sinks, range.memory = kept_plan_.memory;
+  std::vector<float> kept(batch.token_ids.size() * config_.num_heads);
+  const Matrix shares{kept.data(), batch.token_ids.size(), config_.num_heads, config_.num_heads};
+  kept_attention(context_, q_, batch.kv_layers[layer], ranges, shares);
+  kept_observer_(layer, shares);
+}
+
 void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {
   const LayerWeights& layer = weights_.layers[index];
   const KvView& kv = batch.kv_layers[index];
@@ -157,6 +173,7 @@ void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {
   rope(context_, q_, cos_, sin_, config_.head_dim);
   rope(context_, k_, cos_, sin_, config_.head_dim);
   store_kv(context_, k_, v_, kv, batch.ranges);
+  show_kept(index, batch);
   attention(context_, q_, kv, batch.ranges, config_.layer_window[index], attention_out_);
   show(index, LayerInput::o, attention_out_);
 

@@ -38,6 +38,9 @@ enum class LayerInput { qkv, o, gate_up, down };
 // Sees every input of a forward(), [num_tokens, columns].
 using LayerObserver = std::function<void(size_t layer, LayerInput which, const Matrix& x)>;
 
+// Sees the share of exact attention that a plan keeps, [num_tokens, num_heads].
+using KeptObserver = std::function<void(size_t layer, const Matrix& kept)>;
+
 // Owns the weights and every buffer of a step; nothing is allocated after construction. One thread drives it.
 class QwenDense {
  public:
@@ -61,6 +64,9 @@ class QwenDense {
   // A matrix as it is stored, which another one of the same shape may stand in for. Requires: float32 arithmetic.
   StoredMatrix& stored_matrix(ModelMatrix which, size_t layer);
 
+  // From now on every forward() also tells what the windows and memory of `plan` would keep of its attention.
+  void observe_kept(const QueryRange& plan, KeptObserver observer);
+
   const ModelConfig& config() const { return config_; }
   size_t max_tokens() const { return max_tokens_; }
   size_t max_logit_rows() const { return max_logit_rows_; }
@@ -70,6 +76,7 @@ class QwenDense {
   void fill_rope(const ForwardBatch& batch);
   void attention_block(size_t layer, const ForwardBatch& batch);
   void mlp_block(size_t layer);
+  void show_kept(size_t layer, const ForwardBatch& batch);
   void show(size_t layer, LayerInput which, const Matrix& x) const {
     if (observer_) observer_(layer, which, x);
   }
@@ -79,6 +86,8 @@ class QwenDense {
   const RopeTable rope_;
   OpsContext& context_;
   LayerObserver observer_;
+  QueryRange kept_plan_;
+  KeptObserver kept_observer_;
   const size_t max_tokens_, max_logit_rows_;
 
   Buffer memory_;

@@ -33,7 +33,7 @@ class AttentionWork {
       num_tiles_ += tiles(range);
       num_choices_ += choices(range);
       const int64_t pages = (range.first_position + static_cast<int64_t>(range.num_tokens)) / kPageSize + 1;
-      const size_t floats = choice_scratch_floats(group_, kv.head_dim, pages, range.memory.top_k);
+      const size_t floats = choice_scratch_floats(group_, kv.head_dim, pages, num_parts(range));
       if (has_memory(range)) choice_scratch_floats_ = std::max(choice_scratch_floats_, floats);
     }
   }
@@ -47,6 +47,13 @@ class AttentionWork {
                     attention_scratch_floats(kTokensPerItem * group_, kv_.head_dim, kv_.num_wide));
   }
 
+  const QueryRange& range_of(size_t index) const {
+    size_t tile = num_tiles_ - 1 - index / kv_.num_kv_heads;
+    const QueryRange* range = ranges_.data();
+    for (; tile >= tiles(*range); ++range) tile -= tiles(*range);
+    return *range;
+  }
+
   // Later tokens of a range see more keys: long items come first, so that members end together.
   AttentionArgs item(size_t index, float* scratch) const {
     size_t tile = num_tiles_ - 1 - index / kv_.num_kv_heads;
@@ -58,10 +65,10 @@ class AttentionWork {
       parts += choices(*range);
     }
     const size_t first = tile * kTokensPerItem, row = range->first_row + first;
-    const bool remembers = has_memory(*range);
-    if (remembers) parts += (head * range->num_tokens + first) * range->memory.top_k;
+    if (has_memory(*range)) parts += (head * range->num_tokens + first) * num_parts(*range);
+    const bool all = sees_all(*range, head), remembers = has_memory(*range) && !all;
     // A layer with a window of its own never saw more: what a request adds to see further does not concern it.
-    const bool own = layer_window_ > 0 && range->memory.top_k > 0;
+    const bool own = layer_window_ > 0 && (num_parts(*range) > 0 || range->global_heads > 0);
     const int64_t sinks = remembers ? whole_pages(range->num_sinks) : own ? 0 : range->num_sinks;
     return {
         .q = q_.row(row) + column,
@@ -75,12 +82,13 @@ class AttentionWork {
         .first_position = range->first_position + static_cast<int64_t>(first),
         .group = group_,
         .head_dim = kv_.head_dim,
-        .window = own ? layer_window_ : effective_window(range->window, layer_window_),
+        .window = own ? layer_window_ : all ? 0 : effective_window(range->window, layer_window_),
         .num_sinks = sinks,
         .softmax_scale = 1.0f / std::sqrt(static_cast<float>(kv_.head_dim)),
         .wide = kv_.wide(head),
         .scratch = scratch,
-        .memory = remembers ? range->memory : MemoryPlan{},
+        .memory = {.top_k = remembers ? static_cast<int32_t>(num_parts(*range)) : 0,
+                   .from = own ? 0 : range->memory.from},
         .bounds = kv_page_layout(kv_.type, kv_.head_dim, kv_.num_wide).bounds,
         .parts = parts,
     };
@@ -88,9 +96,14 @@ class AttentionWork {
 
  private:
   static int64_t whole_pages(int64_t keys) { return (keys + kPageSize - 1) / kPageSize * kPageSize; }
-  bool has_memory(const QueryRange& range) const { return range.memory.top_k > 0 && layer_window_ == 0; }
+  // That a query reads at most, found and global ones together.
+  static size_t num_parts(const QueryRange& range) { return range.memory.top_k + range.global_parts.size(); }
+  bool has_memory(const QueryRange& range) const { return num_parts(range) > 0 && layer_window_ == 0; }
+  bool sees_all(const QueryRange& range, size_t head) const {
+    return range.global_heads > 0 && layer_window_ == 0 && kv_.global_ranks[head] < range.global_heads;
+  }
   size_t choices(const QueryRange& range) const {
-    return has_memory(range) ? range.num_tokens * kv_.num_kv_heads * range.memory.top_k : 0;
+    return has_memory(range) ? range.num_tokens * kv_.num_kv_heads * num_parts(range) : 0;
   }
   static size_t tiles(const QueryRange& range) { return (range.num_tokens + kTokensPerItem - 1) / kTokensPerItem; }
 
@@ -104,6 +117,21 @@ class AttentionWork {
   int32_t* choices_ = nullptr;
 };
 
+// Adds to the parts found, [num_tokens, found], the global ones that have left the window: [num_tokens, top_k] of
+// `args`. From the last token down, since both lie in the same place.
+void add_global_parts(const AttentionArgs& args, int found, std::span<const int32_t> global, int32_t* parts) {
+  const auto of_token = reinterpret_cast<int32_t*>(args.scratch);  // [found]
+  for (int token = args.num_tokens - 1; token >= 0; --token) {
+    std::copy_n(parts + static_cast<size_t>(token) * found, found, of_token);
+    int32_t* const found_end = std::find(of_token, of_token + found, -1);
+    const PageRange pages = memory_pages(args, args.first_position + token);
+    const auto seen_begin = std::ranges::lower_bound(global, static_cast<int32_t>(pages.begin * kPageParts));
+    const auto seen_end = std::ranges::lower_bound(global, static_cast<int32_t>(pages.end * kPageParts));
+    int32_t* const to = parts + static_cast<size_t>(token) * args.memory.top_k;
+    std::fill(std::set_union(of_token, found_end, seen_begin, seen_end, to), to + args.memory.top_k, -1);
+  }
+}
+
 // What of their memory the queries of a batch read.
 void choose_memory(OpsContext& context, AttentionWork& work) {
   if (work.num_choices() == 0) return;
@@ -111,7 +139,13 @@ void choose_memory(OpsContext& context, AttentionWork& work) {
   context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int member) {
     for (size_t i = begin; i < end; ++i) {
       const AttentionArgs args = work.item(i, context.member_scratch(member, work.scratch_floats()));
-      if (args.memory.top_k > 0) context.kernels.choose_memory(args, const_cast<int32_t*>(args.parts));
+      if (args.memory.top_k == 0) continue;
+      const auto parts = const_cast<int32_t*>(args.parts);
+      const QueryRange& range = work.range_of(i);
+      AttentionArgs finding = args;
+      finding.memory.top_k = range.memory.top_k;
+      if (finding.memory.top_k > 0) context.kernels.choose_memory(finding, parts);
+      if (!range.global_parts.empty()) add_global_parts(args, finding.memory.top_k, range.global_parts, parts);
     }
   });
 }
@@ -159,7 +193,45 @@ void attend_in_pieces(OpsContext& context, const AttentionWork& work, AttentionF
   }
 }
 
+// The logarithm of the sum of exp(score) over the keys that each row of an item sees: [rows].
+std::vector<double> log_sums(const AttentionArgs& args, AttentionFn kernel) {
+  const size_t rows = static_cast<size_t>(args.num_tokens) * args.group, floats = partial_floats_of(args);
+  const int count = visible_splits(args).count;
+  std::vector<float> partials(floats * count);
+  kernel(args, 0, count, partials.data());
+  std::vector<double> sums(rows);
+  for (size_t row = 0; row < rows; ++row) {
+    const float* const maxima = partials.data() + rows * args.head_dim + row;
+    double max = maxima[0], sum = 0;
+    for (int i = 1; i < count; ++i) max = std::max<double>(max, maxima[floats * i]);
+    for (int i = 0; i < count; ++i) sum += maxima[floats * i + rows] * std::exp(maxima[floats * i] - max);
+    sums[row] = max + std::log(sum);
+  }
+  return sums;
+}
+
 }  // namespace
+
+void kept_attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+                    const Matrix& kept) {
+  const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
+  std::vector<QueryRange> whole(ranges.begin(), ranges.end());
+  for (QueryRange& range : whole) range.window = range.num_sinks = range.global_heads = 0, range.memory = {}, range.global_parts = {};
+  AttentionWork plan(q, kv, ranges, 0, q);  // nothing is written: the partial results are what is wanted
+  const AttentionWork exact(q, kv, whole, 0, q);
+  choose_memory(context, plan);
+  context.team.for_each(plan.num_items(), 1, [&](size_t begin, size_t end, int member) {
+    for (size_t i = begin; i < end; ++i) {
+      float* const scratch = context.member_scratch(member, std::max(plan.scratch_floats(), exact.scratch_floats()));
+      const AttentionArgs args = plan.item(i, scratch);
+      const std::vector<double> seen = log_sums(args, kernel), all = log_sums(exact.item(i, scratch), kernel);
+      const auto offset = static_cast<size_t>(args.q - q.data);  // of the item's first token and head
+      const size_t row = offset / q.stride, head = offset % q.stride / args.head_dim;
+      for (size_t r = 0; r < seen.size(); ++r)
+        kept.row(row + r / args.group)[head + r % args.group] = static_cast<float>(std::exp(seen[r] - all[r]));
+    }
+  });
+}
 
 void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvView& kv,
               std::span<const QueryRange> ranges) {

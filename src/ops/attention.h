@@ -28,6 +28,9 @@ struct KvView {
   int head_dim = 0;
   int num_wide = 0;
   const int16_t* wide_channels = nullptr;
+  // [num_kv_heads] the place of each head when all heads of the model are put in order of how much of a text they need;
+  // nullptr: not known.
+  const int32_t* global_ranks = nullptr;
 
   WideChannels wide(size_t head) const { return {wide_channels + head * static_cast<size_t>(num_wide), num_wide}; }
 };
@@ -40,7 +43,10 @@ struct QueryRange {
   size_t num_tokens = 0;
   int64_t window = 0;  // asked for by the request; 0 = all keys
   int64_t num_sinks = 0;
-  MemoryPlan memory = {};  // with top_k > 0 the window forgets nothing: window >= 64
+  MemoryPlan memory = {};  // with top_k or global parts the window forgets nothing: window >= 64
+  // Parts (position / 16, in order) that every query sees once they have left the window, beside those it finds.
+  std::span<const int32_t> global_parts = {};
+  int64_t global_heads = 0;  // heads of a lower rank see everything; needs KvView::global_ranks
 };
 
 // Writes K and V of the batch, [num_tokens, num_kv_heads * head_dim] each, into their pages, and the bounds of the
@@ -52,5 +58,10 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
 // stored already. `layer_window` is the checkpoint's own, 0 = all keys; such a layer has no memory.
 void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out);
+
+// Of the weight that exact attention gives to all keys, the share that falls on those that the plans of `ranges` show:
+// kept [num_tokens, num_heads]. For measurements: as slow as both together.
+void kept_attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+                    const Matrix& kept);
 
 }  // namespace qwin

@@ -26,12 +26,15 @@ Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerO
     : context_(options.isa, options.num_threads, options.cores),
       model_(config, load_weights(config, files, options.weight_form(), context_, progress), context_, kMaxBatchTokens,
              kMaxLogitRows),
-      kv_shape_(qwin::kv_shape(config, files, options.kv_type)) {}
+      kv_shape_(qwin::kv_shape(config, files, options.kv_type)),
+      head_ranks_(options.head_ranks) {}
 
 void Runner::allocate_pages(int32_t num_pages) {
   QWIN_CHECK(store_ == nullptr);
   store_ = std::make_unique<KvStore>(kv_shape_, num_pages);
   for (int i = 0; i < kv_shape_.num_layers; ++i) kv_layers_.push_back(store_->layer(i));
+  for (size_t i = 0; !head_ranks_.empty() && i < kv_layers_.size(); ++i)
+    kv_layers_[i].global_ranks = head_ranks_.data() + i * static_cast<size_t>(kv_shape_.num_kv_heads);
 }
 
 void Runner::copy_page(int32_t from, int32_t to) {

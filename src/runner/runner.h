@@ -24,6 +24,7 @@ struct RunnerOptions {
   std::vector<int> cores;
   KvType kv_type = KvType::f16;
   int quantize_bits = 0;  // 4 or 8: matrices are quantized while they are loaded
+  std::vector<int32_t> head_ranks = {};  // KvView::global_ranks of all layers; empty: not known
 
   WeightForm weight_form() const;
 };
@@ -66,6 +67,9 @@ class Runner {
   // On the terms of QwenDense::stored_matrix().
   StoredMatrix& stored_matrix(ModelMatrix which, size_t layer) { return model_.stored_matrix(which, layer); }
 
+  // Tells what a plan would keep of the attention of every run(), on the terms of QwenDense::observe_kept().
+  void observe_kept(const QueryRange& plan, KeptObserver observer) { model_.observe_kept(plan, std::move(observer)); }
+
   const char* kernels_name() const { return context_.float32() ? "float32" : context_.kernels.name; }
   const KvShape& kv_shape() const { return kv_shape_; }
 
@@ -75,6 +79,7 @@ class Runner {
   KvShape kv_shape_;
   std::unique_ptr<KvStore> store_;
   std::vector<KvView> kv_layers_;
+  std::vector<int32_t> head_ranks_;  // [num_layers, num_kv_heads] or empty
 };
 
 // What the pages of this model hold.

@@ -27,7 +27,8 @@ int64_t most_keys(const Sequence& sequence) {
   constexpr int64_t kKeysAPiece = 24;
   const CachePlan& plan = sequence.request.plan;
   if (plan.window == 0 || sequence.num_computed < plan.hybrid_from) return std::numeric_limits<int64_t>::max();
-  return plan.window + plan.num_sinks + kKeysAPiece * plan.memory_top_k;
+  const auto pieces = plan.memory_top_k + static_cast<int64_t>(plan.global_parts.size());
+  return plan.window + plan.num_sinks + kKeysAPiece * pieces;
 }
 
 // Earlier entrants have the better claim to memory: whoever came first always gets on.

@@ -155,6 +155,8 @@ Request engine_request(const Service& service, const GenerationRequest& wanted, 
   request.window = wanted.window;
   request.num_sink_tokens = wanted.num_sink_tokens;
   request.memory_top_k = wanted.memory_top_k;
+  request.global_heads = wanted.global_heads;
+  request.global = wanted.global;
   request.overflow_policy = wanted.overflow_policy;
   request.sampling.validate_token_ids(service.engine().info().vocab_size);
   request.prompt_logprobs = wanted.echo && wanted.sampling.logprobs >= 0;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/generation_request.h"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 
 namespace qwin::server {
@@ -86,6 +88,28 @@ void read_messages(const Json& value, GenerationRequest& request) {
   request.messages = value;
 }
 
+constexpr size_t kMaxGlobals = 256;
+
+void read_global_spans(const Json& value, GenerationRequest& request) {
+  if (!value.is_array() || value.size() > kMaxGlobals) refuse_field("global_spans", "must be a list of at most 256 pairs");
+  for (const Json& span : value) {
+    if (!span.is_array() || span.size() != 2) refuse_field("global_spans", "must be a list of pairs [begin, end]");
+    request.global.spans.push_back({read_integer(span[0], "global_spans", 0, kMaxInt),
+                                    read_integer(span[1], "global_spans", 1, kMaxInt)});
+  }
+}
+
+void read_global_texts(const Json& value, GenerationRequest& request) {
+  if (!value.is_array() || value.size() > kMaxGlobals) refuse_field("global_texts", "must be a list of at most 256 texts");
+  for (const Json& text : value) request.global.texts.push_back(read_string(text, "global_texts", kTextBytes));
+}
+
+void read_global_messages(const Json& value, GenerationRequest& request) {
+  if (!value.is_array()) refuse_field("global_messages", "must be a list of system and question");
+  for (const Json& name : value)
+    add_global_message(request.global, read_choice(name, "global_messages", {"system", "question"}));
+}
+
 GenerationField field(const char* name, Json schema, void (*read)(const Json&, GenerationRequest&)) {
   return {name, std::move(schema), read};
 }
@@ -100,6 +124,40 @@ Json string_or_list_schema(const char* description) {
           {"description", description}};
 }
 
+// How tokens see each other.
+std::vector<GenerationField> attention_fields() {
+  using R = GenerationRequest;
+  const Json spans{{"type", "array"},
+                   {"items", {{"type", "array"}, {"items", {{"type", "integer"}, {"minimum", 0}}}, {"minItems", 2}, {"maxItems", 2}}},
+                   {"description", "hybrid: [begin, end) of tokens of the prompt that all later ones see"}};
+  const Json texts{{"type", "array"},
+                   {"items", {{"type", "string"}, {"minLength", 1}}},
+                   {"description", "hybrid: texts of the prompt that all later tokens see"}};
+  const Json messages{{"type", "array"},
+                      {"items", {{"enum", Json::array({"system", "question"})}}},
+                      {"description", "hybrid: messages of the chat that all later tokens see"}};
+  return {
+      {"attention_type", choice_schema("what a token sees of those before it", {"full", "sliding_window", "hybrid"}),
+       [](const Json& value, R& request) {
+         request.attention_type =
+             attention_type_of(read_choice(value, "attention_type", {"full", "sliding_window", "hybrid"}));
+       }},
+      integer_field("window", &R::window, 0, int64_t{1} << 24, "last tokens that are seen always; 0: exact attention"),
+      integer_field("num_sink_tokens", &R::num_sink_tokens, 0, 65536, "with a window, first tokens always seen"),
+      integer_field("memory_top_k", &R::memory_top_k, 0, 4096,
+                    "hybrid: pieces of 16 tokens that a token finds again; 0 with global tokens or heads alone"),
+      integer_field("global_heads", &R::global_heads, 0, 65536,
+                    "hybrid: KV heads that see everything, chosen by qwin calibrate-heads"),
+      field("global_spans", spans, read_global_spans),
+      field("global_texts", texts, read_global_texts),
+      field("global_messages", messages, read_global_messages),
+      {"overflow_policy", choice_schema("what becomes of a prompt beyond the context", {"error", "window"}),
+       [](const Json& value, R& request) {
+         request.overflow_policy = overflow_policy_of(read_choice(value, "overflow_policy", {"error", "window"}));
+       }},
+  };
+}
+
 // The fields that all of them know.
 std::vector<GenerationField> common_fields() {
   using R = GenerationRequest;
@@ -111,7 +169,7 @@ std::vector<GenerationField> common_fields() {
   const Json biases{{"type", "object"},
                     {"additionalProperties", number_schema("", -100, 100)},
                     {"description", "token id to what is added to its logit"}};
-  return {
+  std::vector<GenerationField> fields = {
       string_field("model", &R::model, kNameBytes, "the model's name, as /v1/models lists it"),
       sampling_number("temperature", &S::temperature, 0, 100, "0 takes the most probable token each time"),
       sampling_number("top_p", &S::top_p, 1e-9, 1,
@@ -134,21 +192,11 @@ std::vector<GenerationField> common_fields() {
       {"ignore_eos", boolean_schema("go on after an end-of-text token"),
        [](const Json& value, R& request) { request.sampling.ignore_eos = read_boolean(value, "ignore_eos"); }},
       boolean_field("stream", &R::stream, "send the answer as server-sent events while it is written"),
-      {"attention_type", choice_schema("what a token sees of those before it", {"full", "sliding_window", "hybrid"}),
-       [](const Json& value, R& request) {
-         request.attention_type =
-             attention_type_of(read_choice(value, "attention_type", {"full", "sliding_window", "hybrid"}));
-       }},
-      integer_field("window", &R::window, 0, int64_t{1} << 24, "last tokens that are seen always; 0: exact attention"),
-      integer_field("num_sink_tokens", &R::num_sink_tokens, 0, 65536, "with a window, first tokens always seen"),
-      integer_field("memory_top_k", &R::memory_top_k, 1, 4096, "hybrid: pieces of 16 tokens that a token finds again"),
-      {"overflow_policy", choice_schema("what becomes of a prompt beyond the context", {"error", "window"}),
-       [](const Json& value, R& request) {
-         request.overflow_policy = overflow_policy_of(read_choice(value, "overflow_policy", {"error", "window"}));
-       }},
       string_field("cache_salt", &R::cache_salt, kNameBytes, "only requests with the same salt share cached prompts"),
       string_field("user", &R::user, kNameBytes, "without API keys, requests of different users are different clients"),
   };
+  std::ranges::move(attention_fields(), std::back_inserter(fields));
+  return fields;
 }
 
 std::vector<GenerationField> openai_fields() {

@@ -20,7 +20,8 @@ struct GenerationRequest {
   SamplingParams sampling;  // the model's defaults before the fields are read
   std::string model, user, cache_salt;
   std::optional<AttentionType> attention_type;
-  std::optional<int64_t> window, num_sink_tokens, memory_top_k;
+  std::optional<int64_t> window, num_sink_tokens, memory_top_k, global_heads;
+  GlobalTokens global;
   std::optional<OverflowPolicy> overflow_policy;
   std::optional<int64_t> max_tokens, max_completion_tokens;
   int64_t n = 1;

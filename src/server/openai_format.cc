@@ -282,6 +282,8 @@ Json attention_json(const AttentionPlan& plan) {
   if (plan.type != AttentionType::hybrid) return json;
   json["memory_top_k"] = plan.memory_top_k;
   json["hybrid_from"] = plan.hybrid_from;
+  if (plan.global_heads > 0) json["global_heads"] = plan.global_heads;
+  for (const TokenSpan& span : plan.global_spans) json["global_spans"].push_back({span.begin, span.end});
   return json;
 }
 

@@ -57,7 +57,7 @@ def refused(*arguments, kind, **options):
 def test_help_lists_every_command_and_explains_each():
     out, err = qwin("help")
     assert err == "" and qwin()[0] == out == qwin("--help")[0]
-    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "calibrate-heads", "check", "doctor"):
         assert f"  {command} " in out
         assert qwin(command, "--help")[0] == qwin("help", command)[0] != ""
 
@@ -71,7 +71,7 @@ def test_usage_errors_are_one_line(arguments):
 
 
 def test_every_long_flag_names_its_environment_twin():
-    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "check", "doctor"):
+    for command in ("pull", "list", "show", "rm", "run", "summarize", "serve", "tokenize", "detokenize", "logits", "eval", "bench", "calibrate-heads", "check", "doctor"):
         for line in qwin(command, "--help")[0].splitlines():
             words = line.split()
             if words and words[0].startswith("--"):
@@ -228,7 +228,7 @@ def test_the_plan_of_attention_is_shown():
     ("--top-k", "-2"), ("--min-p", "2"), ("--repetition-penalty", "0"), ("--seed", "-1"),
     ("--seed", "18446744073709551616"), ("--stop", ""), ("--logprobs", "21"), ("--threads", "-1"),
     ("--threads", "100000"), ("--ctx", "-1"), ("--ctx", "129"), ("--ctx", "1000000000"), ("--window", "-1"),
-    ("--sinks", "-1"), ("--attention", "sparse"), ("--memory-top-k", "0"), ("--hybrid-from", "-1"), ("--overflow", "cut"),
+    ("--sinks", "-1"), ("--attention", "sparse"), ("--memory-top-k", "-1"), ("--hybrid-from", "-1"), ("--overflow", "cut"),
     ("--kv-type", "q4")])
 def test_flags_out_of_range_are_refused_before_loading(flags):
     assert len(refused("run", MODEL, "hi", *flags, kind="invalid_argument")) == 1
@@ -405,6 +405,41 @@ def test_bench_refuses_what_it_cannot_measure():
                       ["bench", MODEL, "-p", "8", "-d", "0", "--ctx", "9"],
                       ["bench", MODEL, "-p", "8", "-d", "0", "-n", "1", "-b", "999"]):
         refused(*arguments, kind="invalid_argument")
+
+
+def test_what_may_be_given_several_times_takes_one_value_each():
+    """The prompt may follow it."""
+    answer = as_json("run", MODEL, "--raw", "--max-tokens", 2, "--stop", "xyz", "--stop", "zyx", "abc", "--json")
+    assert answer == as_json("run", MODEL, "--raw", "abc", "--max-tokens", 2, "--json") | {"timings": answer["timings"]}
+
+
+# --- global heads and tokens ------------------------------------------------------------------------------------------
+
+
+def test_calibrate_heads_writes_what_global_heads_need(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    config = json.loads((model / "config.json").read_text())
+    config["max_position_embeddings"] = 2048
+    (model / "config.json").write_text(json.dumps(config))
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"Sentence number {i} is here. " for i in range(200)))
+    ask = ("run", model, "--raw", text.read_text()[:400], "--attention", "hybrid", "--window", 64, "--sinks", 0, "--hybrid-from", 0,
+           "--max-tokens", 4, "--ignore-eos", "--json")
+    refused(*ask, "--global-heads", 1, kind="invalid_argument")
+    small = ("--tokens", 1024, "--window", 64, "--sinks", 0, "--memory-top-k", 4)
+    heads = as_json("calibrate-heads", model, text, *small, "--json")
+    assert heads["path"] == str(model / "qwin_heads.json") and heads["num_tokens"] == 1024
+    assert len(heads["lost"]) == heads["num_layers"] * heads["num_kv_heads"] == 4
+    assert all(0 <= lost < 1 for lost in heads["lost"]) and max(heads["lost"]) > 0
+    assert as_json(*ask, "--global-heads", 4, "--memory-top-k", 0)["attention"]["global_heads"] == 4
+    exact = as_json(*ask[:4], "--max-tokens", 4, "--ignore-eos", "--json")
+    assert as_json(*ask, "--global-heads", 4)["token_ids"] == exact["token_ids"]
+    marked = as_json(*ask, "--global-text", "number 1 is", "--memory-top-k", 0)["attention"]
+    assert len(marked["global_spans"]) == 1
+    refused(*ask, "--global-text", "not there", kind="invalid_argument")
+    refused(*ask, "--global-messages", "answer", kind="invalid_argument")
+    refused("calibrate-heads", model, text, "--tokens", 1024, kind="invalid_argument")  # the window shows all of it
 
 
 # --- documents ------------------------------------------------------------------------------------------------------

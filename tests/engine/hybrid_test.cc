@@ -23,6 +23,9 @@ class HybridTest : public testing::Test {
     ASSERT_NE(config.find(old), std::string::npos);
     config.replace(config.find(old), old.size(), "\"max_position_embeddings\": 2048");
     std::ofstream(model_ / "config.json") << config;
+    // Two layers of two KV heads.
+    std::ofstream(model_ / "qwin_heads.json")
+        << R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[0.1,0.4],[0.3,0.2]]})";
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
@@ -55,6 +58,9 @@ class HybridTest : public testing::Test {
         request.window = 64 + random() % 2 * 36;
         request.num_sink_tokens = random() % 2 * 4;
         request.memory_top_k = 3 + random() % 2 * 4;
+        if (random() % 3 == 0) request.global.spans = {{20, 23}, {100, 100 + 1 + static_cast<int64_t>(random() % 70)}};
+        if (random() % 3 == 0) request.global_heads = 1 + static_cast<int64_t>(random() % 3);
+        if ((!request.global.spans.empty() || request.global_heads) && random() % 2 == 0) request.memory_top_k = 0;
       }
     }
     return requests;
@@ -154,6 +160,37 @@ TEST_F(HybridTest, MemoryChangesWhatIsSeen) {
   EXPECT_LT(nmse(with(12), exact), nmse(with(1), exact));
 }
 
+// Tokens that everyone sees stand for what memory would find: with all of them it is exact attention.
+TEST_F(HybridTest, GlobalTokensAreSeenByAll) {
+  std::vector<int32_t> prompt = requests(1, 5)[0].prompt;
+  prompt.resize(600, 7);
+  const auto engine = load();
+  const auto logprobs = [&](Request request) {
+    request.prompt = prompt;
+    request.sampling = {.max_tokens = 1, .ignore_eos = true, .logprobs = 0};
+    request.prompt_logprobs = true;
+    std::vector<float> values;
+    for (const TokenLogprobInfo& one : engine->generate(request).prompt_logprobs) values.push_back(one.chosen.logprob);
+    return values;
+  };
+  const auto hybrid = [&](int64_t top_k, std::vector<TokenSpan> spans, int64_t heads = 0) {
+    return logprobs({.prompt = {},
+                     .attention_type = AttentionType::hybrid,
+                     .window = 64,
+                     .num_sink_tokens = 0,
+                     .memory_top_k = top_k,
+                     .global_heads = heads,
+                     .global = {.spans = std::move(spans)}});
+  };
+  const std::vector<float> exact = logprobs({});
+  EXPECT_LT(nmse(hybrid(0, {{0, 600}}), exact), 1e-6);
+  EXPECT_GT(nmse(hybrid(0, {{0, 16}}), exact), 1e-3);
+  EXPECT_LT(nmse(hybrid(2, {{0, 300}}), exact), nmse(hybrid(2, {}), exact));
+  EXPECT_EQ(hybrid(1000, {{0, 600}}), hybrid(0, {{0, 600}})) << "what is found and global is read once";
+  EXPECT_EQ(hybrid(1, {}, 4), exact) << "every head sees everything, bit for bit";
+  EXPECT_NE(hybrid(1, {}, 2), exact);
+}
+
 TEST_F(HybridTest, PlansAreShownAndFaultsRefused) {
   const std::vector<int32_t> prompt(300, 7);
   const SamplingParams brief{.max_tokens = 2};
@@ -184,12 +221,43 @@ TEST_F(HybridTest, PlansAreShownAndFaultsRefused) {
       {.prompt = prompt, .attention_type = AttentionType::hybrid, .window = 63},
       {.prompt = prompt, .attention_type = AttentionType::hybrid, .memory_top_k = 0},
       {.prompt = prompt, .attention_type = AttentionType::hybrid, .num_sink_tokens = -1},
+      {.prompt = prompt, .global_heads = 1},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global_heads = 5},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global_heads = -1},
+      {.prompt = prompt, .global = {.spans = {{0, 1}}}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.spans = {{0, 301}}}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.spans = {{5, 5}}}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.texts = {"not there"}}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.texts = {""}}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.system = true}},
+      {.prompt = prompt, .attention_type = AttentionType::hybrid, .global = {.question = true}},
   };
   for (size_t i = 0; i < wrong.size(); ++i) EXPECT_EQ(code_of(wrong[i]), ErrorCode::invalid_argument) << i;
   EXPECT_THROW(load({.attention_type = AttentionType::full, .window = 64}), Error);
   EXPECT_THROW(load({.attention_type = AttentionType::hybrid, .window = 32}), Error);
   EXPECT_THROW(attention_type_of("sparse"), Error);
   EXPECT_THROW(overflow_policy_of("truncate"), Error);
+}
+
+TEST_F(HybridTest, GlobalHeadsNeedAFileThatFits) {
+  std::ofstream(model_ / "qwin_heads.json") << R"({"version":1,"num_layers":3,"num_kv_heads":2,"lost":[]})";
+  EXPECT_THROW(load(), Error) << "of another model";
+  std::ofstream(model_ / "qwin_heads.json") << "{";
+  EXPECT_THROW(load(), Error);
+  std::filesystem::remove(model_ / "qwin_heads.json");
+  EXPECT_NO_THROW(load());
+  EXPECT_THROW(load({.attention_type = AttentionType::hybrid, .global_heads = 1}), Error);
+  EXPECT_EQ(code_of({.prompt = {1, 2}, .attention_type = AttentionType::hybrid, .global_heads = 1}),
+            ErrorCode::invalid_argument);
+}
+
+// What a window would forget is not to be forgotten.
+TEST_F(HybridTest, GlobalTokensDoNotOverflowIntoAWindow) {
+  EXPECT_EQ(code_of({.prompt = std::vector<int32_t>(2100, 7),
+                     .attention_type = AttentionType::hybrid,
+                     .global = {.spans = {{0, 10}}},
+                     .overflow_policy = OverflowPolicy::window}),
+            ErrorCode::context_length_exceeded);
 }
 
 // Memory forgets nothing, so it ends with the context; a window need not.

@@ -151,7 +151,7 @@ TEST_F(ApiTest, NamesTheFieldOfAttentionItRefuses) {
   start();
   const std::pair<const char*, Json> bad[] = {{"attention_type", "sparse"},
                                               {"attention_type", 5},
-                                              {"memory_top_k", 0},
+                                              {"memory_top_k", 4097},
                                               {"num_sink_tokens", -1},
                                               {"overflow_policy", "cut"}};
   for (const auto& [name, value] : bad) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `qwin quantize`: a model's weights in 4 or 8 bits, as one file.
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -112,6 +113,22 @@ std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const
                                        });
 }
 
+// What the gate judges is what was repaired. A run that is stopped leaves `unrepaired` and what it has learned, and the
+// next one goes on with them.
+void repair(const QuantizeArguments& arguments, const std::string& source, const std::string& unrepaired,
+            QuantizeGate* gate) {
+  const std::string repaired = arguments.destination + ".repaired";
+  run_repair(arguments.python, source, unrepaired, repaired);
+  std::filesystem::remove(unrepaired);
+  try {
+    if (gate) gate->check(repaired);
+  } catch (...) {
+    std::filesystem::remove(repaired);
+    throw;
+  }
+  std::filesystem::rename(repaired, arguments.destination);
+}
+
 void quantize(const QuantizeArguments& arguments) {
   QuantizeOptions options{.profile = profile_of(arguments)};
   check_plan_arguments(arguments.plan, arguments.calibration_file);
@@ -122,8 +139,8 @@ void quantize(const QuantizeArguments& arguments) {
   ThreadTeam team(num_threads, allowed_cores());
   const InterruptGuard guard;
   Outcome outcome{.report = {}, .plan = {}, .gate = make_gate(arguments.gate, path, num_threads)};
-  if (outcome.gate) options.check = [&](const std::string& file) { outcome.gate->check(file); };
-  const std::unique_ptr<Calibration> calibration = calibrate(arguments, source, team);
+  if (outcome.gate && !arguments.repair) options.check = [&](const std::string& file) { outcome.gate->check(file); };
+  std::unique_ptr<Calibration> calibration = calibrate(arguments, source, team);
   options.calibration = calibration.get();
   if (arguments.plan.is_wanted()) {
     outcome.plan = make_plan(arguments.plan, arguments.calibration_file, source, options.profile, calibration.get(),
@@ -137,9 +154,12 @@ void quantize(const QuantizeArguments& arguments) {
     bar.update(done, total);
     if (done == total) bar.clear();
   };
-  outcome.report = quantize_model(source, options, arguments.destination, team);
+  check_destination(source, arguments.destination);
+  const std::string first = arguments.destination + (arguments.repair ? ".unrepaired" : "");
+  outcome.report = quantize_model(source, options, first, team);
+  calibration.reset();
+  if (arguments.repair) repair(arguments, path, first, outcome.gate.get());
   arguments.json ? print_json(arguments, outcome) : print_table(arguments, outcome);
-  if (arguments.repair) start_repair(arguments.python, path, arguments.destination);
 }
 
 }  // namespace

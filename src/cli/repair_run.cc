@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/repair_run.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-
 #include "hub/subprocess.h"
 #include "qwin/error.h"
 
@@ -20,10 +14,11 @@ void check_repair(const std::string& python) {
               "torch (" + python + " -m pip install); --python names another one");
 }
 
-void start_repair(const std::string& python, const std::string& source, const std::string& file) {
-  std::fflush(nullptr);
-  execlp(python.c_str(), python.c_str(), "-m", "qwin.repair", source.c_str(), file.c_str(), file.c_str(), nullptr);
-  throw Error(ErrorCode::io, python + " cannot be started: " + std::strerror(errno));
+void run_repair(const std::string& python, const std::string& source, const std::string& file, const std::string& out) {
+  const CommandResult result = run_command({python, "-m", "qwin.repair", source, file, out}, {}, {}, true);
+  if (result.exit_status == 0) return;
+  throw Error(ErrorCode::io, "`" + python + " -m qwin.repair` failed with status " + std::to_string(result.exit_status) +
+                                 "; what is not repaired is in " + file + ", and the same command goes on from there");
 }
 
 }  // namespace qwin

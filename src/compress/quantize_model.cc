@@ -127,18 +127,6 @@ class Quantizer {
   uint64_t done_ = 0, total_ = 0;
 };
 
-// Replacing a file that is being read would take its bytes away.
-void check_destination(const ModelFiles& source, const std::string& path) {
-  struct stat destination, file;
-  if (stat(path.c_str(), &destination) != 0) return;
-  for (const auto& mapped : source.files) {
-    if (stat(mapped->path().c_str(), &file) == 0 && file.st_dev == destination.st_dev &&
-        file.st_ino == destination.st_ino) {
-      throw Error(ErrorCode::invalid_argument, path + " is the model that is read; give another name");
-    }
-  }
-}
-
 }  // namespace
 
 QuantizeProfile quantize_profile(std::string_view name) {
@@ -169,6 +157,17 @@ DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
                          ThreadTeam& team) {
   return Quantizer(source, {.profile = profile}, path, team).file_bytes();
+}
+
+void check_destination(const ModelFiles& source, const std::string& path) {
+  struct stat destination, file;
+  if (stat(path.c_str(), &destination) != 0) return;
+  for (const auto& mapped : source.files) {
+    if (stat(mapped->path().c_str(), &file) == 0 && file.st_dev == destination.st_dev &&
+        file.st_ino == destination.st_ino) {
+      throw Error(ErrorCode::invalid_argument, path + " is the model that is read; give another name");
+    }
+  }
 }
 
 QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,

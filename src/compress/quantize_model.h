@@ -65,6 +65,10 @@ struct QuantizeOptions {
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
                          ThreadTeam& team);
 
+// Throws Error(invalid_argument) when `path` is one of the source's files: replacing what is being read would take its
+// bytes away.
+void check_destination(const ModelFiles& source, const std::string& path);
+
 // Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Throws Error:
 // invalid_argument when `path` is one of the source's files, non_finite, io, and what calibration, the configuration
 // and the result are refused for.

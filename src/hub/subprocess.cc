@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -43,11 +44,12 @@ std::vector<std::string> merged_environment(const std::vector<std::string>& chan
   return result;
 }
 
-void drain(int fd, std::string& text) {
+void drain(int fd, std::string& text, bool shows) {
   char buffer[4096];
   ssize_t got;
   while ((got = read(fd, buffer, sizeof buffer)) > 0) {
     text.append(buffer, static_cast<size_t>(got));
+    if (shows) std::fwrite(buffer, 1, static_cast<size_t>(got), stderr);
     if (text.size() > kMaxErrors) text.erase(0, text.size() - kMaxErrors);
   }
 }
@@ -65,7 +67,7 @@ void end_program(pid_t pid) {
 }  // namespace
 
 CommandResult run_command(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
-                          const std::function<void()>& tick) {
+                          const std::function<void()>& tick, bool shows_errors) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw Error(ErrorCode::io, "cannot open a pipe");
   const FileHandle read_end(ends[0]);
@@ -93,13 +95,13 @@ CommandResult run_command(const std::vector<std::string>& arguments, const std::
     }
     pollfd waiting{read_end.fd(), POLLIN, 0};
     if (poll(&waiting, 1, 100) > 0) {
-      drain(read_end.fd(), result.errors);
+      drain(read_end.fd(), result.errors, shows_errors);
       // Closed by a program that goes on running: poll would return at once from here on.
       if (waiting.revents & POLLHUP) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     if (tick) tick();
   }
-  drain(read_end.fd(), result.errors);
+  drain(read_end.fd(), result.errors, shows_errors);
   result.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }

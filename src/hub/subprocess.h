@@ -14,8 +14,8 @@ struct CommandResult {
 };
 
 // stdin and stdout are /dev/null; `environment` holds NAME=VALUE on top of ours. `tick` runs about ten times a second.
-// On Ctrl-C the program is ended and Error(cancelled) thrown.
+// With `shows_errors` stderr goes to ours too, as it comes. On Ctrl-C the program is ended and Error(cancelled) thrown.
 CommandResult run_command(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
-                          const std::function<void()>& tick);
+                          const std::function<void()>& tick, bool shows_errors = false);
 
 }  // namespace qwin

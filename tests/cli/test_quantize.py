@@ -268,6 +268,42 @@ def test_plans_that_cannot_be_are_refused(model, tmp_path, text):
     assert "the plan is for another model" in qwin("quantize", model, out, "--use-plan", plan, code=2)
 
 
+def python_that_repairs(tmp_path, does):
+    """Stands for a Python with torch: `$3`, `$4`, `$5` are the source, what was quantized and what to write."""
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho "learning" >&2\n{does}\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_the_gate_judges_what_was_repaired(model, tmp_path, text):
+    out = tmp_path / "out.gguf"
+    better = tmp_path / "better.gguf"
+    qwin("quantize", model, better, "--profile", "q8")
+    gate = ("--gate", "kld<=0.001", "--gate-text", text)
+    python = python_that_repairs(tmp_path, f'[ ! -e {out} ] && cp {better} "$5"')
+    qwin("quantize", model, out, *gate, code=1)  # 4 bits alone miss it
+    qwin("quantize", model, out, *gate, "--repair", "--python", python)
+    assert out.read_bytes() == better.read_bytes()
+    assert sorted(tmp_path.glob("out.gguf*")) == [out]
+    out.unlink()
+    python_that_repairs(tmp_path, 'cp "$4" "$5"')  # learned nothing
+    assert "kld" in qwin("quantize", model, out, *gate, "--repair", "--python", python, code=1)
+    assert not list(tmp_path.glob("out.gguf*"))
+
+
+def test_a_repair_that_fails_can_go_on(model, tmp_path):
+    out = tmp_path / "out.gguf"
+    python = python_that_repairs(tmp_path, "exit 3")
+    message = qwin("quantize", model, out, "--repair", "--python", python, code=2)
+    assert "learning" in message and "status 3" in message and f"{out}.unrepaired" in message
+    assert not out.exists()
+    python_that_repairs(tmp_path, 'cp "$4" "$5"')
+    qwin("quantize", model, out, "--repair", "--python", python)
+    assert sorted(tmp_path.glob("out.gguf*")) == [out]
+    qwin("quantize", out, out, "--repair", "--python", python, code=2)  # it is the model that is read
+
+
 def test_repair_needs_a_python_that_has_it(model, tmp_path):
     out = tmp_path / "out.gguf"
     message = qwin("quantize", model, out, "--repair", "--python", "/nowhere/python", code=2)

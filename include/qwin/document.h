@@ -99,9 +99,9 @@ class DocumentRun {
 DocumentResult process_document(Engine& engine, std::string text, DocumentOptions options, DocumentEvents events = {},
                                 const std::function<bool()>& tick = {});
 
-// Where the segments lie: at most segment_tokens tokens each, cut between sentences; each begins with the sentences that
-// end the one before it, at most `overlap` tokens of them. A sentence longer than a segment is cut within.
-// Throws Error(invalid_argument).
+// Where the segments lie: at most segment_tokens tokens each, cut between sentences; each begins with the sentences
+// that end the one before it, at most `overlap` tokens of them. A sentence longer than a segment is cut within. Throws
+// Error(invalid_argument).
 std::vector<DocumentSegment> split_document(const Engine& engine, std::string_view text, int64_t segment_tokens,
                                             int64_t overlap);
 

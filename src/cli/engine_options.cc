@@ -21,7 +21,8 @@ KvCacheType parse_kv_type(const std::string& name) {
   throw Error(ErrorCode::invalid_argument, "--kv-type " + name + " is unknown; use f16, q8 or f32");
 }
 
-// With one reader at a time long steps cost nobody a wait, and short ones would cost speed; Ctrl-C still acts in a moment.
+// With one reader at a time long steps cost nobody a wait, and short ones would cost speed; Ctrl-C still acts in a
+// moment.
 constexpr double kMaxStepSeconds = 1.2;
 
 void check_range(const char* name, int64_t value, int64_t low, int64_t high) {

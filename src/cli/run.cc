@@ -162,9 +162,7 @@ void add_sampling_flags(CLI::App& command, RunOptions& options) {
   add("--presence-penalty", options.presence_penalty, "taken once from tokens already written");
   add("--frequency-penalty", options.frequency_penalty, "taken from tokens for each time they were written");
   add("--seed", options.seed, "the same seed gives the same answer")->check(check_seed);
-  add("--stop", options.stop, "end before this text; may be given several times")
-      ->take_all()
-      ->allow_extra_args(false);
+  add("--stop", options.stop, "end before this text; may be given several times")->take_all()->allow_extra_args(false);
   add_switch(command, "--ignore-eos", options.ignore_eos, "go on after an end-of-text token");
 }
 
@@ -176,18 +174,21 @@ void register_run(CLI::App& app) {
                       "what to answer; without it stdin is read, and on a terminal a chat begins");
   add_switch(*command, "--raw", options->raw, "continue the prompt as plain text, without the chat template");
   add_sampling_flags(*command, *options);
-  command->add_option("--global-text", options->global_texts,
-                      "hybrid: a text of the prompt that all later tokens see; may be given several times")
+  command
+      ->add_option("--global-text", options->global_texts,
+                   "hybrid: a text of the prompt that all later tokens see; may be given several times")
       ->envname(environment_twin("--global-text"))
       ->take_all()
       ->allow_extra_args(false);
-  command->add_option("--global-messages", options->global_messages,
-                      "hybrid: system, question: messages of the chat that all later tokens see")
+  command
+      ->add_option("--global-messages", options->global_messages,
+                   "hybrid: system, question: messages of the chat that all later tokens see")
       ->envname(environment_twin("--global-messages"))
       ->delimiter(',')
       ->allow_extra_args(false);
-  command->add_option("--logprobs", options->logprobs,
-                      "with --json: log probabilities of the tokens and of N alternatives")
+  command
+      ->add_option("--logprobs", options->logprobs,
+                   "with --json: log probabilities of the tokens and of N alternatives")
       ->envname(environment_twin("--logprobs"));
   command->callback([options] { run(*options); });
 }

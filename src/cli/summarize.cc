@@ -102,8 +102,8 @@ void summarize(SummarizeOptions& options) {
   if (options.one_pass) document.method = DocumentMethod::one_pass;
   std::string text = document_text(options.file);
   if (options.run.model.model.empty()) options.run.model.model = only_model();
-  const auto engine = load_engine(
-      options.run.model, {.max_batch_size = options.max_batch_size, .max_step_seconds = kMaxStepSeconds}, {});
+  const auto engine = load_engine(options.run.model,
+                                  {.max_batch_size = options.max_batch_size, .max_step_seconds = kMaxStepSeconds}, {});
   if (options.split_only) {
     const auto segments = split_document(*engine, text, document.segment_tokens, document.overlap);
     std::printf("%s\n", Json{{"segments", segments_json(segments)}}.dump().c_str());
@@ -133,7 +133,8 @@ void summarize(SummarizeOptions& options) {
 void register_summarize(CLI::App& app) {
   const auto options = std::make_shared<SummarizeOptions>();
   CLI::App* command = app.add_subcommand("summarize", "Ask something of a long document: a summary, unless told else");
-  command->add_option("FILE", options->file, "text, Markdown, .docx or PDF (with pdftotext); - reads stdin")->required();
+  command->add_option("FILE", options->file, "text, Markdown, .docx or PDF (with pdftotext); - reads stdin")
+      ->required();
   DocumentOptions& document = options->document;
   add_option(*command, "--model", options->run.model.model, "a model file, folder or name; empty: the only one pulled");
   add_option(*command, "--instruction", document.instruction,

@@ -36,8 +36,8 @@ HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& conf
   token_ids.resize(std::min(token_ids.size(), most) / kMaxBatchTokens * kMaxBatchTokens);
   check(options, static_cast<int64_t>(token_ids.size()));
 
-  Runner runner(config, files,
-                {.isa = choose_cpu_isa(), .num_threads = options.num_threads, .cores = allowed_cores()}, {});
+  Runner runner(config, files, {.isa = choose_cpu_isa(), .num_threads = options.num_threads, .cores = allowed_cores()},
+                {});
   std::vector<int32_t> pages(token_ids.size() / kPageSize);
   for (size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<int32_t>(i);
   runner.allocate_pages(static_cast<int32_t>(pages.size()));
@@ -63,9 +63,8 @@ HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& conf
     if (first == token_ids.size() / 2 / kMaxBatchTokens * kMaxBatchTokens) runner.observe_kept(plan, add);
     const auto begin = token_ids.begin() + static_cast<ptrdiff_t>(first);
     batch.token_ids.assign(begin, begin + kMaxBatchTokens);
-    batch.ranges.assign(1, {.pages = pages.data(),
-                            .first_position = static_cast<int64_t>(first),
-                            .num_tokens = kMaxBatchTokens});
+    batch.ranges.assign(
+        1, {.pages = pages.data(), .first_position = static_cast<int64_t>(first), .num_tokens = kMaxBatchTokens});
     runner.run(batch);
     if (first >= token_ids.size() / 2 / kMaxBatchTokens * kMaxBatchTokens) counted += kMaxBatchTokens * group;
     if (on_tokens) on_tokens(static_cast<int64_t>(first + kMaxBatchTokens), static_cast<int64_t>(token_ids.size()));

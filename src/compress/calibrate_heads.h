@@ -18,8 +18,8 @@ struct HeadCalibrationOptions {
 };
 
 // Every query from the middle of the text on counts, a head by the mean over its query heads. Throws Error:
-// invalid_argument for a text that is too short or an option out of range, cancelled when `on_tokens` throws it, and what
-// the model is refused for.
+// invalid_argument for a text that is too short or an option out of range, cancelled when `on_tokens` throws it, and
+// what the model is refused for.
 HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& config, std::string_view text,
                                 const HeadCalibrationOptions& options,
                                 const std::function<void(int64_t done, int64_t total)>& on_tokens);

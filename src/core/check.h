@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Assertions for our own bugs: they abort with the place and the condition. Faults of users and files throw Error instead.
+// Assertions for our own bugs: they abort with the place and the condition. Faults of users and files throw Error
+// instead.
 #pragma once
 
 #include <cstdio>
@@ -16,7 +17,7 @@ namespace qwin {
 
 }  // namespace qwin
 
-#define QWIN_CHECK(condition)                                                       \
-  do {                                                                              \
+#define QWIN_CHECK(condition)                                                            \
+  do {                                                                                   \
     if (!(condition)) ::qwin::check_failed(#condition, std::source_location::current()); \
   } while (false)

@@ -25,8 +25,8 @@ constexpr int64_t kGroupSegments = 4;
 
 struct Event {
   size_t item = 0;
-  std::string text = {};      // new text of the last answer
-  bool prompt_read = false;   // for the first time
+  std::string text = {};     // new text of the last answer
+  bool prompt_read = false;  // for the first time
   bool is_end = false;
   GenerationResult result = {};
   std::exception_ptr error = {};
@@ -125,8 +125,9 @@ DocumentRun::State::State(Engine& engine_in, std::string text_in, DocumentOption
       options(std::move(options_in)),
       events(std::move(events_in)),
       prompts(engine, options, text) {
-  for (const std::string_view given : {std::string_view(text), std::string_view(options.instruction),
-                                       std::string_view(options.reduce_instruction), std::string_view(options.system)}) {
+  for (const std::string_view given :
+       {std::string_view(text), std::string_view(options.instruction), std::string_view(options.reduce_instruction),
+        std::string_view(options.system)}) {
     if (!unicode::is_valid_utf8(given))
       throw Error(ErrorCode::invalid_argument, "a document and its instructions must be UTF-8");
   }
@@ -142,9 +143,9 @@ DocumentRun::State::State(Engine& engine_in, std::string text_in, DocumentOption
     return;
   }
   if (options.partial_answers.size() > result.segments.size()) {
-    throw Error(ErrorCode::invalid_argument,
-                "there are " + std::to_string(options.partial_answers.size()) + " partial_answers, but only " +
-                    std::to_string(result.segments.size()) + " segments");
+    throw Error(ErrorCode::invalid_argument, "there are " + std::to_string(options.partial_answers.size()) +
+                                                 " partial_answers, but only " +
+                                                 std::to_string(result.segments.size()) + " segments");
   }
   options.partial_answers.resize(result.segments.size());
   if (!options.journal.empty()) {
@@ -205,8 +206,7 @@ void DocumentRun::State::take(Event event) {
   if (!event.is_end) return;
   std::erase_if(running, [&](const auto& one) { return one.first == event.item; });
   if (event.error) std::rethrow_exception(event.error);
-  if (event.result.finish_reason == FinishReason::cancelled)
-    throw Error(ErrorCode::cancelled, "the engine is closing");
+  if (event.result.finish_reason == FinishReason::cancelled) throw Error(ErrorCode::cancelled, "the engine is closing");
   prefix_is_read = true;
   end(event.item, std::move(event.result));
 }

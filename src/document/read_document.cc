@@ -48,8 +48,8 @@ class TemporaryFile {
 std::string read_pdf(const std::string& path) {
   constexpr int kNotFound = 127;
   const TemporaryFile text;
-  const CommandResult done = run_command(
-      {"pdftotext", "-q", "-enc", "UTF-8", "-nopgbrk", fs::absolute(path).string(), text.path()}, {}, {});
+  const CommandResult done =
+      run_command({"pdftotext", "-q", "-enc", "UTF-8", "-nopgbrk", fs::absolute(path).string(), text.path()}, {}, {});
   if (done.exit_status == kNotFound) {
     throw Error(ErrorCode::invalid_argument,
                 path + " is a PDF; reading it needs the program pdftotext (Debian: apt-get install poppler-utils)");
@@ -76,7 +76,8 @@ std::string read_document(const std::string& path) {
                 path + " is neither UTF-8 nor .docx nor PDF; a text in another encoding: iconv -f GB18030 -t UTF-8");
   }
   if (text.find_first_not_of(" \t\r\n\f") == text.npos)
-    throw Error(ErrorCode::invalid_argument, path + " holds no text (pages that are pictures have to be recognised first)");
+    throw Error(ErrorCode::invalid_argument,
+                path + " holds no text (pages that are pictures have to be recognised first)");
   return text;
 }
 

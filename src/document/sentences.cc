@@ -15,8 +15,8 @@ using unicode::Decoded;
 
 // Whoever ends with a full stop after one of these has not ended a sentence.
 constexpr std::string_view kAbbreviations[] = {
-    "Art", "Co", "Corp", "Dr",  "Eq", "Eqs",  "Fig", "Figs", "Inc", "Ltd", "Mr", "Mrs", "Ms", "No",
-    "Nos", "Prof", "Ref", "Refs", "Sec", "St", "Vol", "al", "approx", "cf", "e.g", "i.e", "p", "pp", "v", "vs",
+    "Art",  "Co",  "Corp", "Dr",  "Eq", "Eqs", "Fig", "Figs",   "Inc", "Ltd", "Mr",  "Mrs", "Ms", "No", "Nos",
+    "Prof", "Ref", "Refs", "Sec", "St", "Vol", "al",  "approx", "cf",  "e.g", "i.e", "p",   "pp", "v",  "vs",
 };
 
 bool is_one_of(uint32_t c, std::u32string_view set) { return set.find(static_cast<char32_t>(c)) != set.npos; }

@@ -45,7 +45,8 @@ void check(const AttentionPlan& plan, int64_t least_top_k) {
   if (plan.window < kPageSize) refuse("window must be at least " + std::to_string(kPageSize) + " with hybrid");
   if (plan.memory_top_k < least_top_k || plan.memory_top_k > kMaxTopK) {
     refuse("memory_top_k must be between " + std::to_string(least_top_k) + " and " + std::to_string(kMaxTopK) +
-           ", not " + std::to_string(plan.memory_top_k) + (plan.memory_top_k == 0 ? ", without global tokens or heads" : ""));
+           ", not " + std::to_string(plan.memory_top_k) +
+           (plan.memory_top_k == 0 ? ", without global tokens or heads" : ""));
   }
 }
 

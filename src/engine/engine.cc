@@ -136,8 +136,8 @@ RunnerOptions runner_options_for(const EngineOptions& options) {
 // For the prefix cache: K and V of other weights are other ones.
 std::string arithmetic_name(const RunnerOptions& options) {
   std::string name = options.isa == CpuIsa::float32 ? "float32"
-                     : options.quantize_bits == 0      ? "int8"
-                                                       : "int8 of q" + std::to_string(options.quantize_bits);
+                     : options.quantize_bits == 0   ? "int8"
+                                                    : "int8 of q" + std::to_string(options.quantize_bits);
   if (!options.head_ranks.empty()) name += " heads";
   for (const int32_t rank : options.head_ranks) name += " " + std::to_string(rank);
   return name;
@@ -151,7 +151,8 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   load_tokenizer();
 
   RunnerOptions runner_options = runner_options_for(options);
-  if (!files_.is_borrowed) runner_options.head_ranks = read_head_ranks(heads_file(files_.path), config_).value_or(std::vector<int32_t>());
+  if (!files_.is_borrowed)
+    runner_options.head_ranks = read_head_ranks(heads_file(files_.path), config_).value_or(std::vector<int32_t>());
   num_ranked_heads_ = static_cast<int64_t>(runner_options.head_ranks.size());
   check_global_heads(options.global_heads);
   fill_info(runner_options);

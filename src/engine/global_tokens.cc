@@ -59,7 +59,8 @@ std::vector<ChatMessage> messages_of(const Tokenizer& tokenizer, std::span<const
     if (prompt[i] != mark[0]) continue;
     if (!messages.empty()) messages.back().span.end = static_cast<int64_t>(i);
     const std::string begin = tokenizer.decode(prompt.subspan(i + 1, std::min(kRoleTokens, prompt.size() - i - 1)));
-    messages.push_back({begin.substr(0, begin.find('\n')), {static_cast<int64_t>(i), static_cast<int64_t>(prompt.size())}});
+    messages.push_back(
+        {begin.substr(0, begin.find('\n')), {static_cast<int64_t>(i), static_cast<int64_t>(prompt.size())}});
   }
   return messages;
 }

@@ -23,9 +23,9 @@ struct CachePlan {
   std::string salt = {};
   int64_t window = 0;  // 0: exact attention
   int64_t num_sinks = 0;
-  int64_t memory_top_k = 0;  // above 0: what has left the window is still read
-  int64_t hybrid_from = 0;   // and only from this position on
-  int64_t global_heads = 0;  // heads that see everything
+  int64_t memory_top_k = 0;                // above 0: what has left the window is still read
+  int64_t hybrid_from = 0;                 // and only from this position on
+  int64_t global_heads = 0;                // heads that see everything
   std::vector<int32_t> global_parts = {};  // pieces that everyone sees: position / 16, in order
 
   bool forgets() const { return window > 0 && memory_top_k == 0 && global_heads == 0 && global_parts.empty(); }

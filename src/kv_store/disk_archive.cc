@@ -86,9 +86,9 @@ std::filesystem::path DiskArchive::path_of(const PageDigest& digest) const {
 PageDigest DiskArchive::root(const CachePlan& plan) const {
   // Lengths keep the parts apart: no two plans or identities give the same text.
   std::string text = std::to_string(options_.identity.size()) + ":" + options_.identity +
-                           std::to_string(plan.salt.size()) + ":" + plan.salt + ":" + std::to_string(plan.window) +
-                           ":" + std::to_string(plan.num_sinks) + ":" + std::to_string(plan.memory_top_k) + ":" +
-                           std::to_string(plan.hybrid_from);
+                     std::to_string(plan.salt.size()) + ":" + plan.salt + ":" + std::to_string(plan.window) + ":" +
+                     std::to_string(plan.num_sinks) + ":" + std::to_string(plan.memory_top_k) + ":" +
+                     std::to_string(plan.hybrid_from);
   if (plan.global_heads > 0) text += ":heads " + std::to_string(plan.global_heads);
   if (!plan.global_parts.empty()) text += ":parts";
   for (const int32_t part : plan.global_parts) text += " " + std::to_string(part);

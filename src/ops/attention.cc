@@ -82,7 +82,9 @@ class AttentionWork {
         .first_position = range->first_position + static_cast<int64_t>(first),
         .group = group_,
         .head_dim = kv_.head_dim,
-        .window = own ? layer_window_ : all ? 0 : effective_window(range->window, layer_window_),
+        .window = own   ? layer_window_
+                  : all ? 0
+                        : effective_window(range->window, layer_window_),
         .num_sinks = sinks,
         .softmax_scale = 1.0f / std::sqrt(static_cast<float>(kv_.head_dim)),
         .wide = kv_.wide(head),
@@ -216,7 +218,8 @@ void kept_attention(OpsContext& context, const Matrix& q, const KvView& kv, std:
                     const Matrix& kept) {
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
   std::vector<QueryRange> whole(ranges.begin(), ranges.end());
-  for (QueryRange& range : whole) range.window = range.num_sinks = range.global_heads = 0, range.memory = {}, range.global_parts = {};
+  for (QueryRange& range : whole)
+    range.window = range.num_sinks = range.global_heads = 0, range.memory = {}, range.global_parts = {};
   AttentionWork plan(q, kv, ranges, 0, q);  // nothing is written: the partial results are what is wanted
   const AttentionWork exact(q, kv, whole, 0, q);
   choose_memory(context, plan);

@@ -23,7 +23,7 @@ struct RunnerOptions {
   int num_threads = 1;
   std::vector<int> cores;
   KvType kv_type = KvType::f16;
-  int quantize_bits = 0;  // 4 or 8: matrices are quantized while they are loaded
+  int quantize_bits = 0;                 // 4 or 8: matrices are quantized while they are loaded
   std::vector<int32_t> head_ranks = {};  // KvView::global_ranks of all layers; empty: not known
 
   WeightForm weight_form() const;

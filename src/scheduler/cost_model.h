@@ -37,7 +37,8 @@ class CostModel {
 
   Vector weights_{};      // of the features, none below 0
   double deviation_ = 0;  // mean distance of the last steps from what was expected, seconds
-  // The normal equations of the steps so far, older ones counting less: sums of features x features, features x seconds.
+  // The normal equations of the steps so far, older ones counting less: sums of features x features, features x
+  // seconds.
   std::array<Vector, 3> products_{};
   Vector targets_{};
   int64_t most_tokens_ = 32;

@@ -30,7 +30,7 @@ struct Sequence {
   std::vector<int32_t> token_ids;  // prompt and answer
   uint64_t arrival = 0;            // order of add()
   double arrival_seconds = 0;
-  uint64_t admission = 0;          // order of entering the batch, anew after a pre-emption
+  uint64_t admission = 0;  // order of entering the batch, anew after a pre-emption
   int64_t num_computed = 0;
   int64_t num_cached = 0;
   int64_t first_num_cached = -1;    // of the first admission: what the prompt owed to earlier requests

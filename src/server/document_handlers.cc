@@ -69,10 +69,7 @@ class DocumentAnswer final : public Answer {
  private:
   DocumentEvents events() {
     if (!stream_) return {};
-    return {.on_progress =
-                [this](size_t done, size_t total) {
-                  out_ += event({{"done", done}, {"total", total}});
-                },
+    return {.on_progress = [this](size_t done, size_t total) { out_ += event({{"done", done}, {"total", total}}); },
             .on_partial_answer =
                 [this](size_t segment, const std::string& answer) {
                   out_ += event({{"segment", segment}, {"partial_answer", answer}});

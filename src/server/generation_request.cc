@@ -91,16 +91,18 @@ void read_messages(const Json& value, GenerationRequest& request) {
 constexpr size_t kMaxGlobals = 256;
 
 void read_global_spans(const Json& value, GenerationRequest& request) {
-  if (!value.is_array() || value.size() > kMaxGlobals) refuse_field("global_spans", "must be a list of at most 256 pairs");
+  if (!value.is_array() || value.size() > kMaxGlobals)
+    refuse_field("global_spans", "must be a list of at most 256 pairs");
   for (const Json& span : value) {
     if (!span.is_array() || span.size() != 2) refuse_field("global_spans", "must be a list of pairs [begin, end]");
-    request.global.spans.push_back({read_integer(span[0], "global_spans", 0, kMaxInt),
-                                    read_integer(span[1], "global_spans", 1, kMaxInt)});
+    request.global.spans.push_back(
+        {read_integer(span[0], "global_spans", 0, kMaxInt), read_integer(span[1], "global_spans", 1, kMaxInt)});
   }
 }
 
 void read_global_texts(const Json& value, GenerationRequest& request) {
-  if (!value.is_array() || value.size() > kMaxGlobals) refuse_field("global_texts", "must be a list of at most 256 texts");
+  if (!value.is_array() || value.size() > kMaxGlobals)
+    refuse_field("global_texts", "must be a list of at most 256 texts");
   for (const Json& text : value) request.global.texts.push_back(read_string(text, "global_texts", kTextBytes));
 }
 
@@ -127,9 +129,11 @@ Json string_or_list_schema(const char* description) {
 // How tokens see each other.
 std::vector<GenerationField> attention_fields() {
   using R = GenerationRequest;
-  const Json spans{{"type", "array"},
-                   {"items", {{"type", "array"}, {"items", {{"type", "integer"}, {"minimum", 0}}}, {"minItems", 2}, {"maxItems", 2}}},
-                   {"description", "hybrid: [begin, end) of tokens of the prompt that all later ones see"}};
+  const Json spans{
+      {"type", "array"},
+      {"items",
+       {{"type", "array"}, {"items", {{"type", "integer"}, {"minimum", 0}}}, {"minItems", 2}, {"maxItems", 2}}},
+      {"description", "hybrid: [begin, end) of tokens of the prompt that all later ones see"}};
   const Json texts{{"type", "array"},
                    {"items", {{"type", "string"}, {"minLength", 1}}},
                    {"description", "hybrid: texts of the prompt that all later tokens see"}};

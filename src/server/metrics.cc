@@ -36,7 +36,8 @@ std::vector<MetricFamily> engine_families(const EngineStats& stats) {
   std::vector<MetricFamily> families{
       gauge("qwin_requests_running", "Requests that take part in steps", stats.requests_running),
       gauge("qwin_requests_waiting", "Requests that wait for a place in the batch", stats.requests_waiting),
-      gauge("qwin_requests_held", "Requests that stay out of steps since their reader is too slow", stats.requests_held),
+      gauge("qwin_requests_held", "Requests that stay out of steps since their reader is too slow",
+            stats.requests_held),
       gauge("qwin_kv_pages_total", "Pages of keys and values there are", stats.kv_pages_total),
       gauge("qwin_kv_pages_used", "Pages held by running requests", stats.kv_pages_used),
       gauge("qwin_kv_pages_cached", "Pages held by the prefix cache alone", stats.kv_pages_cached),

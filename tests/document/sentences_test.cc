@@ -47,8 +47,10 @@ TEST(SentencesTest, EndWithParagraphsButNotWithLines) {
 }
 
 TEST(SentencesTest, EndBeforeHeadingsAndItems) {
-  EXPECT_EQ(sentences("# Title\ntext\n- one\n- two\n1. three"), (Parts{"# Title\n", "text\n", "- one\n", "- two\n", "1. three"}));
-  EXPECT_EQ(sentences("甲方与乙方约定如下\n第一条 租金\n租金为四千元"), (Parts{"甲方与乙方约定如下\n", "第一条 租金\n租金为四千元"}));
+  EXPECT_EQ(sentences("# Title\ntext\n- one\n- two\n1. three"),
+            (Parts{"# Title\n", "text\n", "- one\n", "- two\n", "1. three"}));
+  EXPECT_EQ(sentences("甲方与乙方约定如下\n第一条 租金\n租金为四千元"),
+            (Parts{"甲方与乙方约定如下\n", "第一条 租金\n租金为四千元"}));
 }
 
 TEST(SentencesTest, CoverBytesThatAreNoUtf8) {

@@ -13,12 +13,13 @@ using Spans = std::vector<TokenSpan>;
 class GlobalTokensTest : public testing::Test {
  protected:
   std::vector<int32_t> chat(const std::string& user) const {
-    return tokenizer_->encode("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n" + user +
-                                  "<|im_end|>\n<|im_start|>assistant\n",
-                              true);
+    return tokenizer_->encode(
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n" + user + "<|im_end|>\n<|im_start|>assistant\n",
+        true);
   }
   std::string text(std::span<const int32_t> prompt, const TokenSpan& span) const {
-    return tokenizer_->decode(prompt.subspan(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)));
+    return tokenizer_->decode(
+        prompt.subspan(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin)));
   }
 
   const std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::load(open_model_files(tiny_path("qwen2_tied")));
@@ -48,7 +49,8 @@ TEST_F(GlobalTokensTest, FindMessagesOfAChat) {
 
 TEST_F(GlobalTokensTest, MergeWhatOverlaps) {
   const std::vector<int32_t> prompt(200, 7);
-  EXPECT_EQ(find_global_spans(*tokenizer_, prompt, {.spans = {{50, 60}, {10, 20}, {15, 30}}}), (Spans{{10, 30}, {50, 60}}));
+  EXPECT_EQ(find_global_spans(*tokenizer_, prompt, {.spans = {{50, 60}, {10, 20}, {15, 30}}}),
+            (Spans{{10, 30}, {50, 60}}));
   EXPECT_EQ(find_global_spans(*tokenizer_, prompt, {}), Spans{});
 }
 

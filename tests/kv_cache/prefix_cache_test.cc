@@ -87,7 +87,8 @@ TEST_F(PrefixCacheTest, EqualContentIsKeptOnce) {
 
 // The tree's own key is a page's first token: what follows it is compared, token by token.
 TEST_F(PrefixCacheTest, PagesUnderTheSameKeyAreToldApartByTheirTokens) {
-  const std::vector<int32_t> first = remember({1, 2, 3, 4}), second = remember({1, 2, 3, 5}), third = remember({1, 9, 9, 9});
+  const std::vector<int32_t> first = remember({1, 2, 3, 4}), second = remember({1, 2, 3, 5}),
+                             third = remember({1, 9, 9, 9});
   const auto page_of = [&](const std::vector<int32_t>& tokens) {
     const PrefixMatch match = cache_.match({}, tokens);
     let_go(match);

@@ -189,7 +189,8 @@ TEST_F(DiskArchiveTest, WhatWaitsToBeWrittenStaysBelowTheCapToo) {
   const auto tokens = [](int32_t i) { return std::vector<int32_t>{i, i}; };
   // The first file is a pipe: the disk is as slow as its reader.
   const std::string name = page_file_name(archive->child(root, tokens(0)));
-  const std::filesystem::path pipe = directory_ / (name + "." + std::to_string(::getpid()) + std::string(kPageFilePart));
+  const std::filesystem::path pipe =
+      directory_ / (name + "." + std::to_string(::getpid()) + std::string(kPageFilePart));
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   for (int32_t i = 0; i < 10; ++i) archive->store(root, tokens(i), 0);
   const int reader = ::open(pipe.c_str(), O_RDONLY);

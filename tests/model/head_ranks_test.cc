@@ -34,11 +34,10 @@ TEST_F(HeadRanksTest, ComeInOrderOfWhatIsLost) {
 TEST_F(HeadRanksTest, NoFileIsNoFault) { EXPECT_EQ(read_head_ranks(file_, config_), std::nullopt); }
 
 TEST_F(HeadRanksTest, RefuseWhatDoesNotFit) {
-  for (const char* text :
-       {"", "[]", "{}", R"({"version":2,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3,4]]})",
-        R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3]]})",
-        R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3,"x"]]})",
-        R"({"version":1,"num_layers":2,"num_kv_heads":1,"lost":[[1],[3]]})"}) {
+  for (const char* text : {"", "[]", "{}", R"({"version":2,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3,4]]})",
+                           R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3]]})",
+                           R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[1,2],[3,"x"]]})",
+                           R"({"version":1,"num_layers":2,"num_kv_heads":1,"lost":[[1],[3]]})"}) {
     write(text);
     EXPECT_THROW(read_head_ranks(file_, config_), Error) << text;
   }

@@ -249,7 +249,8 @@ TEST_F(SchedulerTest, AShortPromptOvertakesALongOneWhichWaitsNoMoreThanTwiceAsLo
     add(id, prompt(10000 * static_cast<int32_t>(id), 50));
     const double before = now_;
     const Step planned = step(0, 0.001);
-    const bool is_read = std::ranges::any_of(planned.ranges, [&](const StepRange& r) { return r.id == id && r.is_last; });
+    const bool is_read =
+        std::ranges::any_of(planned.ranges, [&](const StepRange& r) { return r.id == id && r.is_last; });
     if (before < begin + 1.9) EXPECT_TRUE(is_read) << id;
   }
   EXPECT_LE(now_ - begin, 2 * 2.0 + 0.2);

@@ -55,8 +55,8 @@ struct SpanKernel {
         acc[t] = Isa::fma(Isa::load_float(columns[t]), Isa::broadcast_float(&outliers[t].value), acc[t]);
     } else {
       add_sums(
-          source, span,
-          [&](int g, Int(&sums)[T]) __attribute__((always_inline)) { sum_group(source, span, g, sums); }, acc);
+          source, span, [&](int g, Int(&sums)[T]) __attribute__((always_inline)) { sum_group(source, span, g, sums); },
+          acc);
       add_outliers(source, span, acc);
     }
   }

@@ -177,8 +177,7 @@ inline void add_unit_sums(const SpanKernel<kFormat, 1>& one, const UnitSpan<kFor
     const Int total[1] = {Isa::add(Isa::load(from.sums[0][t]), Isa::shift_left32(Isa::load(from.sums[1][t]), 7))};
     one.add_scaled(span, index, total, acc);
   } else {
-    one.add_sums(
-        span, index, [&](int g, Int(&sums)[1]) { sums[0] = Isa::load(from.sums[g][t]); }, acc);
+    one.add_sums(span, index, [&](int g, Int(&sums)[1]) { sums[0] = Isa::load(from.sums[g][t]); }, acc);
   }
   one.add_outliers(span, index, acc);
 }

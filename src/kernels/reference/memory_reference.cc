@@ -64,8 +64,8 @@ float part_bound(const AttentionArgs& args, const float* q, int64_t part) {
   const auto bounds = bounds_of(args, part / kPageParts);
   float lanes[4] = {};
   for (int d = 0; d < args.head_dim; ++d) {
-    const uint16_t bound = (q[d] > 0 ? bounds.part_hi : bounds.part_lo)[kPageParts * d + part % kPageParts];
-    lanes[d % 4] = std::fma(q[d], half_to_float(bound), lanes[d % 4]);
+    const uint16_t* bound = q[d] > 0 ? bounds.part_hi : bounds.part_lo;
+    lanes[d % 4] = std::fma(q[d], half_to_float(bound[kPageParts * d + part % kPageParts]), lanes[d % 4]);
   }
   return ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * args.softmax_scale;
 }

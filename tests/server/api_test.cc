@@ -8,12 +8,6 @@ namespace {
 
 using ApiTest = ServerTest;
 
-Json chat_with(const Json& more) {
-  Json body = Json::parse(kChat);
-  body.update(more);
-  return body;
-}
-
 TEST_F(ApiTest, AnswersAChat) {
   start();
   const Reply reply = post("/v1/chat/completions", kChat);

@@ -7,12 +7,6 @@ namespace {
 
 using GlobalTokensApiTest = ServerTest;
 
-Json chat_with(const Json& more) {
-  Json body = Json::parse(kChat);
-  body.update(more);
-  return body;
-}
-
 TEST_F(GlobalTokensApiTest, AreReadAndRefusedByName) {
   start();
   const Json global{{"attention_type", "hybrid"},

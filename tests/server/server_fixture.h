@@ -59,4 +59,11 @@ class ServerTest : public ::testing::Test {
 inline constexpr const char* kChat = R"({"messages":[{"role":"user","content":"Hi"}]})";
 inline constexpr const char* kStreamedChat = R"({"messages":[{"role":"user","content":"Hi"}],"stream":true})";
 
+// kChat with more or other fields.
+inline Json chat_with(const Json& more) {
+  Json body = Json::parse(kChat);
+  body.update(more);
+  return body;
+}
+
 }  // namespace qwin::server

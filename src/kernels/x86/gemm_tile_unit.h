@@ -33,7 +33,6 @@ template <PackedFormat kFormat>
 struct UnitSpan : SpanScales<kFormat> {
   using Shape = UnitShape<kFormat>;
   static constexpr PackedLayout kLayout = packed_layout(kFormat);
-  static constexpr bool kUnpacksInRegisters = false;
 
   alignas(64) int8_t planes[Shape::kPlanes][kQuadsPerSpan][kVectorBytes];  // low, high
   alignas(64) float columns[kSpan][kTileRows];

@@ -49,6 +49,11 @@ Json rope_facts(const ModelConfig& config) {
     rope["beta_slow"] = config.yarn.beta_slow;
     rope["attention_factor"] = config.yarn.attention_factor;
   }
+  if (const DualChunkConfig& chunk = config.dual_chunk; chunk.enabled()) {
+    rope["dual_chunk"] = {{"chunk_size", chunk.chunk_size},
+                          {"local_size", chunk.local_size},
+                          {"original_context", chunk.original_max_positions}};
+  }
   return rope;
 }
 
@@ -130,6 +135,8 @@ std::string types_text(const Json& types) {
 
 std::string rope_text(const ModelConfig& config) {
   std::string text = "theta " + format("%.10g", config.rope_theta);
+  if (const DualChunkConfig& chunk = config.dual_chunk; chunk.enabled())
+    text += ", chunks of " + std::to_string(chunk.length()) + " positions";
   if (!config.yarn.enabled) return text;
   return text + ", YaRN factor " + format("%g", config.yarn.factor) + " on " +
          std::to_string(config.yarn.original_max_positions) + " positions";

@@ -50,6 +50,8 @@ std::string cache_identity(const ModelConfig& config, const ModelFiles& files, c
        << config.yarn.enabled << ' ' << config.yarn.factor << ' ' << config.yarn.beta_fast << ' '
        << config.yarn.beta_slow << ' ' << config.yarn.attention_factor << ' ' << config.yarn.original_max_positions
        << ' ' << config.yarn.truncate;
+  if (const DualChunkConfig& chunk = config.dual_chunk; chunk.enabled())
+    text << ' ' << chunk.chunk_size << ' ' << chunk.local_size << ' ' << chunk.original_max_positions;
   for (const uint32_t window : config.layer_window) text << ' ' << window;
   for (const TensorInfo& tensor : files.tensors.tensors()) {
     text << '\n' << tensor.name << ' ' << static_cast<int>(tensor.dtype);

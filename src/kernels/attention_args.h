@@ -63,6 +63,15 @@ struct MemoryPlan {
   int64_t from = 0;
 };
 
+// Dual-chunk attention (arXiv 2402.17463): keys are rotated to their place in a chunk of `length` positions, and a
+// query meets those of its own chunk, of the one before and of all earlier ones in a rotation each.
+struct QueryChunks {
+  int64_t length = 0;          // a multiple of 64; 0: AttentionArgs::q meets all keys
+  const float* previous = {};  // as AttentionArgs::q, which meets the keys of its own chunk
+  const float* earlier = {};
+};
+inline constexpr int kChunkDistances = 3;
+
 // Causal attention of the query heads that share one KV head (arXiv 2205.14135, with splits as in flash-decoding).
 // Tolerance of f32 and f16: (2e-6 + 5e-7 * scale * max over keys of sum |q k|) * max |v|.
 struct AttentionArgs {
@@ -81,11 +90,24 @@ struct AttentionArgs {
   int64_t num_sinks;       // the first positions are seen in spite of the window
   float softmax_scale;
   WideChannels wide;
-  float* scratch;             // attention_scratch_floats()
-  MemoryPlan memory = {};     // with it: window >= 64, num_sinks whole pages
-  size_t bounds = 0;          // kv_page_layout().bounds
-  const int32_t* parts = {};  // [num_tokens, memory.top_k] chosen for each token: position / 16, in order, then -1
+  float* scratch;          // attention_scratch_floats()
+  MemoryPlan memory = {};  // with it: window >= 64, num_sinks whole pages
+  size_t bounds = 0;       // kv_page_layout().bounds
+  // [num_tokens, memory.top_k] chosen for each token: position / 16, in order, then -1. Four of them are read as a
+  // page, so those of another chunk_distance() begin at a multiple of four, with -1 before them.
+  const int32_t* parts = {};
+  QueryChunks chunks = {};  // with it: the tokens of a call lie in one chunk
 };
+
+// How many chunks before the queries a key lies, 2 standing for all that are more: the rotation in which they meet.
+constexpr int chunk_distance(const AttentionArgs& args, int64_t key) {
+  if (args.chunks.length == 0) return 0;
+  const int64_t distance = args.first_position / args.chunks.length - key / args.chunks.length;
+  return distance < kChunkDistances ? int(distance) : kChunkDistances - 1;
+}
+constexpr const float* queries_at(const AttentionArgs& args, int chunk_distance) {
+  return chunk_distance == 0 ? args.q : chunk_distance == 1 ? args.chunks.previous : args.chunks.earlier;
+}
 
 // The first key of the window that a query sees, the sinks aside.
 constexpr int64_t window_begin(const AttentionArgs& args, int64_t query) {
@@ -117,7 +139,7 @@ constexpr VisiblePages visible_pages(const AttentionArgs& args) {
 }
 
 // The splits of a call, numbered 0 … count - 1: those with a visible page, in order of position, then those of memory,
-// each the next 16 parts of every token.
+// each the next 16 places of every token's parts.
 struct VisibleSplits {
   int sinks_end, window_begin, num_in_place, count;
 
@@ -164,10 +186,14 @@ constexpr size_t choice_scratch_floats(size_t group, size_t head_dim, size_t num
   return (group + 1) * candidates + group * head_dim * (kPageParts + 1) + group * head_dim + top_k;
 }
 
+// Floats of a query row as q8 reads it: three numbers and two digits a channel.
+constexpr size_t q8_query_floats(size_t head_dim, size_t num_wide) { return 3 + (head_dim + num_wide + 1) / 2; }
+
 // Floats of scratch for rows = num_tokens * group: the running result, one partial, and either a split of K and V in
-// float32 or the rows' digits, corrections and scales for q8.
+// float32 or, for q8, the digits, corrections and scales of the rows in every rotation.
 constexpr size_t attention_scratch_floats(size_t rows, size_t head_dim, size_t num_wide) {
-  const size_t widened = 2 * kSplitKeys * head_dim, digits = rows * (3 + (head_dim + num_wide + 1) / 2);
+  const size_t widened = 2 * kSplitKeys * head_dim,
+               digits = kChunkDistances * rows * q8_query_floats(head_dim, num_wide);
   return 2 * partial_floats(rows, head_dim) + (widened > digits ? widened : digits);
 }
 

@@ -17,7 +17,6 @@ constexpr uint32_t kMaxLayers = 1024;
 constexpr uint32_t kMaxHeads = 4096;
 constexpr uint32_t kMaxWidth = 1u << 20;
 constexpr uint32_t kMaxVocab = 1u << 24;
-constexpr uint32_t kMaxPositions = 1u << 30;
 constexpr uint32_t kMaxHeadDim = 256;
 constexpr uint32_t kHeadDimMultiple = 16;  // floats of the widest vector: attention takes no half ones
 

@@ -21,6 +21,17 @@ struct YarnConfig {
   bool enabled = false;
 };
 
+// Dual-chunk attention (arXiv 2402.17463) as Qwen2.5-1M has it: keys are rotated to their place in a chunk, and no key
+// is ever further away than chunk_size.
+struct DualChunkConfig {
+  uint32_t chunk_size = 0;  // 0: none
+  uint32_t local_size = 0;
+  uint32_t original_max_positions = 0;  // beyond it scores are scaled up; 0: never
+
+  bool enabled() const { return chunk_size > 0; }
+  uint32_t length() const { return chunk_size - local_size; }  // of a chunk
+};
+
 struct ModelConfig {
   std::string architecture;  // "qwen2" or "qwen3"
   std::string name;          // general.name or the directory's name
@@ -35,6 +46,7 @@ struct ModelConfig {
   float rms_norm_eps = 0;
   double rope_theta = 0;
   YarnConfig yarn;
+  DualChunkConfig dual_chunk;
   bool tie_word_embeddings = false;  // the head is embed_tokens; false when the file carries a head of its own
   bool qkv_bias = false;             // qwen2: yes
   bool qk_norm = false;              // qwen3: RMSNorm over head_dim on q and k

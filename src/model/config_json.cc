@@ -4,10 +4,12 @@
 // no list below are ignored, as transformers does.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "core/printable.h"
 #include "model/checkpoint_names.h"
 #include "model/config_readers.h"
+#include "ops/attention.h"
 
 namespace qwin {
 namespace {
@@ -52,7 +54,6 @@ constexpr RefusedKey kRefused[] = {
 //   torch_dtype, dtype                    each tensor says its own type
 //   auto_map                              code from a model directory is never run; `architectures` decides
 //   attention_bias (qwen2)                transformers' Qwen2 always has q, k, v biases and no others
-//   dual_chunk_attention_config           transformers ignores it; it changes nothing within one chunk
 //   num_nextn_predict_layers              extra layers beside the model proper
 
 bool asks_for_nothing(const Json& value, double neutral) {
@@ -109,7 +110,12 @@ class Fields {
     if (!value->is_string()) refuse_config(key(name), "must be a string");
     return value->get<std::string>();
   }
-  const Json& object() const { return object_; }
+  void refuse_unknown(std::span<const char* const> known) const {
+    for (const auto& entry : object_.items()) {
+      const bool is_known = std::ranges::any_of(known, [&](const char* name) { return entry.key() == name; });
+      if (!is_known && !entry.value().is_null()) refuse_config(key(printable(entry.key()).c_str()), "is not supported");
+    }
+  }
 
  private:
   const Json& object_;
@@ -237,10 +243,7 @@ void read_rope(const Fields& fields, ModelConfig& config, ConfigLabels& labels) 
                                            "attention_factor",
                                            "truncate",
                                            "partial_rotary_factor"};
-  for (const auto& entry : rope.object().items()) {
-    const bool known = std::any_of(std::begin(kKnown), std::end(kKnown), [&](auto k) { return entry.key() == k; });
-    if (!known && !entry.value().is_null()) refuse_config(rope.key(printable(entry.key()).c_str()), "is not supported");
-  }
+  rope.refuse_unknown(kKnown);
   if (rope.number("partial_rotary_factor", 1) != 1) {
     refuse_config(rope.key("partial_rotary_factor"), "must be 1: rotating a part of each head is not supported");
   }
@@ -250,6 +253,40 @@ void read_rope(const Fields& fields, ModelConfig& config, ConfigLabels& labels) 
     read_yarn(rope, fields, config, labels);
   } else if (type != "default") {
     refuse_config(rope.key(type_name), "is " + printable(type) + "; supported are \"default\" and \"yarn\"");
+  }
+}
+
+// As vLLM reads it. transformers ignores it, which is right within one chunk.
+void read_dual_chunk(const Fields& fields, ModelConfig& config) {
+  const Json* object = fields.find("dual_chunk_attention_config");
+  if (!object || object->empty()) return;
+  const Fields chunk(*object, fields.key("dual_chunk_attention_config"));
+  // sparse_…: how to compute less of it; here all of it is computed.
+  static constexpr const char* kKnown[] = {"chunk_size",
+                                           "local_size",
+                                           "original_max_position_embeddings",
+                                           "sparse_attention_config",
+                                           "sparse_attention_enabled",
+                                           "sparse_attention_threshold",
+                                           "sparse_attention_last_q"};
+  chunk.refuse_unknown(kKnown);
+  DualChunkConfig& dual_chunk = config.dual_chunk;
+  dual_chunk.chunk_size = chunk.required_count("chunk_size");
+  dual_chunk.local_size = chunk.required_count("local_size");
+  dual_chunk.original_max_positions = chunk.count("original_max_position_embeddings", 0);
+  if (dual_chunk.chunk_size > kMaxPositions) refuse_config(chunk.key("chunk_size"), "is too large");
+  if (dual_chunk.local_size >= dual_chunk.chunk_size) {
+    refuse_config(chunk.key("local_size"),
+                  "is " + std::to_string(dual_chunk.local_size) + ", must be below chunk_size");
+  }
+  if (dual_chunk.length() % kPageSize != 0) {
+    refuse_config(chunk.key("chunk_size - local_size"), "is " + std::to_string(dual_chunk.length()) +
+                                                            ", must be a multiple of " + std::to_string(kPageSize) +
+                                                            ", the tokens of a KV page");
+  }
+  if (config.yarn.enabled) {
+    refuse_config(fields.key("dual_chunk_attention_config"),
+                  "does not go together with YaRN: one of them extends the context, not both");
   }
 }
 
@@ -324,6 +361,7 @@ void read_json_config(const ModelFiles& files, ModelConfig& config) {
   read_rope(fields, config, labels);
   check_sizes(config, labels);
   finish_yarn(config, labels);
+  read_dual_chunk(fields, config);
   read_windows(fields, config);
   // A head of the file's own is used even when the config ties it, as transformers 5 does when the two differ.
   config.tie_word_embeddings = fields.flag("tie_word_embeddings", false) && !find_tensor(files, "lm_head.weight");

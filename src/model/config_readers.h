@@ -8,6 +8,9 @@
 
 namespace qwin {
 
+// Far above every published model, far below what overflows 32-bit sizes.
+inline constexpr uint32_t kMaxPositions = 1u << 30;
+
 // How the file at hand spells each size, so that every refusal names the key its author wrote.
 struct ConfigLabels {
   std::string hidden_size, intermediate_size, num_layers, num_heads, num_kv_heads, head_dim, vocab_size, max_positions;

@@ -64,7 +64,7 @@ size_t activation_floats(const ModelConfig& config, size_t max_tokens, size_t ma
 uint64_t activation_memory_bytes(const ModelConfig& config, size_t max_tokens, size_t max_logit_rows) {
   // The quantized copies of the two inputs take some 1.5 bytes a value, group sums 0.75 for each of three parts.
   return activation_floats(config, max_tokens, max_logit_rows) * sizeof(float) +
-         2 * max_tokens * widest_input(config) * 5;
+         QueryRotations::bytes(config, max_tokens) + 2 * max_tokens * widest_input(config) * 5;
 }
 
 QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& context, size_t max_tokens,
@@ -76,6 +76,7 @@ QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& conte
       max_tokens_(max_tokens),
       max_logit_rows_(max_logit_rows),
       memory_(activation_floats(config_, max_tokens, max_logit_rows) * sizeof(float)),
+      query_rotations_(config_, max_tokens),
       input_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_)),
       down_input_(max_tokens, config_.intermediate_size),
       scratch_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_), kMaxLinearParts),
@@ -98,10 +99,11 @@ void QwenDense::embed(std::span<const int32_t> token_ids) {
 void QwenDense::fill_rope(const ForwardBatch& batch) {
   for (const QueryRange& range : batch.ranges) {
     for (size_t t = 0; t < range.num_tokens; ++t) {
-      fill_cos_sin(rope_, range.first_position + static_cast<int64_t>(t), cos_.row(range.first_row + t),
-                   sin_.row(range.first_row + t));
+      fill_cos_sin(rope_, query_rotations_.own_position(range.first_position + static_cast<int64_t>(t)),
+                   cos_.row(range.first_row + t), sin_.row(range.first_row + t));
     }
   }
+  query_rotations_.set_positions(rope_, batch.ranges);
 }
 
 void QwenDense::forward(const ForwardBatch& batch, LayerRange layers) {
@@ -144,14 +146,14 @@ void QwenDense::observe_kept(const QueryRange& plan, KeptObserver observer) {
   kept_observer_ = std::move(observer);
 }
 
-void QwenDense::show_kept(size_t layer, const ForwardBatch& batch) {
+void QwenDense::show_kept(size_t layer, const Queries& queries, const ForwardBatch& batch) {
   if (!kept_observer_) return;
   std::vector<QueryRange> ranges(batch.ranges.begin(), batch.ranges.end());
   for (QueryRange& range : ranges)
     range.window = kept_plan_.window, range.num_sinks = kept_plan_.num_sinks, range.memory = kept_plan_.memory;
   std::vector<float> kept(batch.token_ids.size() * config_.num_heads);
   const Matrix shares{kept.data(), batch.token_ids.size(), config_.num_heads, config_.num_heads};
-  kept_attention(context_, q_, batch.kv_layers[layer], ranges, shares);
+  kept_attention(context_, queries, batch.kv_layers[layer], ranges, shares);
   kept_observer_(layer, shares);
 }
 
@@ -170,11 +172,11 @@ void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {
     rms_norm_heads(context_, q_, layer.q_norm, config_.rms_norm_eps, config_.head_dim);
     rms_norm_heads(context_, k_, layer.k_norm, config_.rms_norm_eps, config_.head_dim);
   }
-  rope(context_, q_, cos_, sin_, config_.head_dim);
+  const Queries queries = query_rotations_.rotate(context_, q_, cos_, sin_);
   rope(context_, k_, cos_, sin_, config_.head_dim);
   store_kv(context_, k_, v_, kv, batch.ranges);
-  show_kept(index, batch);
-  attention(context_, q_, kv, batch.ranges, config_.layer_window[index], attention_out_);
+  show_kept(index, queries, batch);
+  attention(context_, queries, kv, batch.ranges, config_.layer_window[index], attention_out_);
   show(index, LayerInput::o, attention_out_);
 
   input_.set(context_, attention_out_);

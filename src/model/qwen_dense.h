@@ -9,6 +9,7 @@
 
 #include "core/matrix.h"
 #include "model/config.h"
+#include "model/query_rotations.h"
 #include "model/rope.h"
 #include "model/weights.h"
 #include "ops/attention.h"
@@ -76,7 +77,7 @@ class QwenDense {
   void fill_rope(const ForwardBatch& batch);
   void attention_block(size_t layer, const ForwardBatch& batch);
   void mlp_block(size_t layer);
-  void show_kept(size_t layer, const ForwardBatch& batch);
+  void show_kept(size_t layer, const Queries& queries, const ForwardBatch& batch);
   void show(size_t layer, LayerInput which, const Matrix& x) const {
     if (observer_) observer_(layer, which, x);
   }
@@ -99,6 +100,7 @@ class QwenDense {
   Matrix cos_, sin_;      // [num_tokens, head_dim / 2]
   Matrix last_hidden_;    // [max_logit_rows, hidden_size]
   Matrix logits_;         // [max_logit_rows, vocab_size]
+  QueryRotations query_rotations_;
   LinearInput input_, down_input_;
   LinearScratch scratch_;
   OutputHead head_;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/check.h"
+
 namespace qwin {
 
 namespace {
@@ -22,13 +24,17 @@ int64_t effective_window(int64_t asked, int64_t own) {
   return std::min(asked, own);
 }
 
-// The work of a batch, in items: up to kTokensPerItem tokens of one range, for one KV head.
+// Places that a token's parts may leave empty where chunks are: before those of the chunk before, and before its own.
+constexpr size_t kChunkGaps = (kChunkDistances - 1) * (kPageParts - 1);
+
+// The work of a batch, in items: up to kTokensPerItem tokens of one range, and of one chunk, for one KV head.
 class AttentionWork {
  public:
-  AttentionWork(const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges, int64_t layer_window,
+  AttentionWork(const Queries& q, const KvView& kv, std::span<const QueryRange> ranges, int64_t layer_window,
                 const Matrix& out)
       : q_(q), kv_(kv), ranges_(ranges), layer_window_(layer_window), out_(out) {
-    group_ = static_cast<int>(q.columns / kv.head_dim) / kv.num_kv_heads;
+    QWIN_CHECK(q.chunk_length % kPageSize == 0);
+    group_ = static_cast<int>(q.own.columns / kv.head_dim) / kv.num_kv_heads;
     for (const QueryRange& range : ranges) {
       num_tiles_ += tiles(range);
       num_choices_ += choices(range);
@@ -64,21 +70,23 @@ class AttentionWork {
       tile -= tiles(*range);
       parts += choices(*range);
     }
-    const size_t first = tile * kTokensPerItem, row = range->first_row + first;
+    const size_t first = std::max(tile * kTokensPerItem, lead(*range)) - lead(*range);
+    const size_t end = std::min((tile + 1) * kTokensPerItem - lead(*range), range->num_tokens);
+    const size_t row = range->first_row + first;
     if (has_memory(*range)) parts += (head * range->num_tokens + first) * num_parts(*range);
     const bool all = sees_all(*range, head), remembers = has_memory(*range) && !all;
     // A layer with a window of its own never saw more: what a request adds to see further does not concern it.
     const bool own = layer_window_ > 0 && (num_parts(*range) > 0 || range->global_heads > 0);
     const int64_t sinks = remembers ? whole_pages(range->num_sinks) : own ? 0 : range->num_sinks;
     return {
-        .q = q_.row(row) + column,
-        .q_stride = q_.stride,
+        .q = q_.own.row(row) + column,
+        .q_stride = q_.own.stride,
         .out = out_.row(row) + column,
         .out_stride = out_.stride,
         .base = kv_.base + head * kv_.head_stride,
         .pages = range->pages,
         .page_stride = kv_.page_stride,
-        .num_tokens = static_cast<int>(std::min(kTokensPerItem, range->num_tokens - first)),
+        .num_tokens = static_cast<int>(end - first),
         .first_position = range->first_position + static_cast<int64_t>(first),
         .group = group_,
         .head_dim = kv_.head_dim,
@@ -93,13 +101,21 @@ class AttentionWork {
                    .from = own ? 0 : range->memory.from},
         .bounds = kv_page_layout(kv_.type, kv_.head_dim, kv_.num_wide).bounds,
         .parts = parts,
+        .chunks = chunks(row, column),
     };
   }
 
  private:
+  QueryChunks chunks(size_t row, size_t column) const {
+    if (q_.chunk_length == 0) return {};
+    return {q_.chunk_length, q_.previous.row(row) + column, q_.earlier.row(row) + column};
+  }
   static int64_t whole_pages(int64_t keys) { return (keys + kPageSize - 1) / kPageSize * kPageSize; }
-  // That a query reads at most, found and global ones together.
-  static size_t num_parts(const QueryRange& range) { return range.memory.top_k + range.global_parts.size(); }
+  // Places for what a query reads at most, found and global ones together.
+  size_t num_parts(const QueryRange& range) const {
+    const size_t parts = range.memory.top_k + range.global_parts.size();
+    return parts == 0 || q_.chunk_length == 0 ? parts : parts + kChunkGaps;
+  }
   bool has_memory(const QueryRange& range) const { return num_parts(range) > 0 && layer_window_ == 0; }
   bool sees_all(const QueryRange& range, size_t head) const {
     return range.global_heads > 0 && layer_window_ == 0 && kv_.global_ranks[head] < range.global_heads;
@@ -107,9 +123,15 @@ class AttentionWork {
   size_t choices(const QueryRange& range) const {
     return has_memory(range) ? range.num_tokens * kv_.num_kv_heads * num_parts(range) : 0;
   }
-  static size_t tiles(const QueryRange& range) { return (range.num_tokens + kTokensPerItem - 1) / kTokensPerItem; }
+  // Where chunks are, items end at multiples of kTokensPerItem positions: the first lacks so many tokens.
+  size_t lead(const QueryRange& range) const {
+    return q_.chunk_length == 0 ? 0 : static_cast<size_t>(range.first_position) % kTokensPerItem;
+  }
+  size_t tiles(const QueryRange& range) const {
+    return (lead(range) + range.num_tokens + kTokensPerItem - 1) / kTokensPerItem;
+  }
 
-  const Matrix& q_;
+  const Queries& q_;
   const KvView& kv_;
   const std::span<const QueryRange> ranges_;
   const int64_t layer_window_;
@@ -119,18 +141,27 @@ class AttentionWork {
   int32_t* choices_ = nullptr;
 };
 
-// Adds to the parts found, [num_tokens, found], the global ones that have left the window: [num_tokens, top_k] of
-// `args`. From the last token down, since both lie in the same place.
-void add_global_parts(const AttentionArgs& args, int found, std::span<const int32_t> global, int32_t* parts) {
+// The parts found, [num_tokens, found], and the global ones that have left the window as AttentionArgs::parts has them:
+// [num_tokens, top_k]. From the last token down, since both lie in the same place.
+void place_parts(const AttentionArgs& args, int found, std::span<const int32_t> global, int32_t* parts) {
   const auto of_token = reinterpret_cast<int32_t*>(args.scratch);  // [found]
+  int32_t* const all = of_token + found;                           // [found + global]
   for (int token = args.num_tokens - 1; token >= 0; --token) {
     std::copy_n(parts + static_cast<size_t>(token) * found, found, of_token);
     int32_t* const found_end = std::find(of_token, of_token + found, -1);
     const PageRange pages = memory_pages(args, args.first_position + token);
     const auto seen_begin = std::ranges::lower_bound(global, static_cast<int32_t>(pages.begin * kPageParts));
     const auto seen_end = std::ranges::lower_bound(global, static_cast<int32_t>(pages.end * kPageParts));
-    int32_t* const to = parts + static_cast<size_t>(token) * args.memory.top_k;
-    std::fill(std::set_union(of_token, found_end, seen_begin, seen_end, to), to + args.memory.top_k, -1);
+    const int32_t* const all_end = std::set_union(of_token, found_end, seen_begin, seen_end, all);
+    int32_t* const places = parts + static_cast<size_t>(token) * args.memory.top_k;
+    std::fill_n(places, args.memory.top_k, -1);
+    ptrdiff_t place = 0;
+    for (const int32_t* part = all; part != all_end; ++part) {
+      const auto distance = [&](int32_t p) { return chunk_distance(args, int64_t{p} * kPartSize); };
+      if (part != all && distance(*part) != distance(part[-1]))
+        place = (place + kPageParts - 1) / kPageParts * kPageParts;
+      places[place++] = *part;
+    }
   }
 }
 
@@ -147,7 +178,7 @@ void choose_memory(OpsContext& context, AttentionWork& work) {
       AttentionArgs finding = args;
       finding.memory.top_k = range.memory.top_k;
       if (finding.memory.top_k > 0) context.kernels.choose_memory(finding, parts);
-      if (!range.global_parts.empty()) add_global_parts(args, finding.memory.top_k, range.global_parts, parts);
+      if (finding.memory.top_k < args.memory.top_k) place_parts(args, finding.memory.top_k, range.global_parts, parts);
     }
   });
 }
@@ -214,22 +245,22 @@ std::vector<double> log_sums(const AttentionArgs& args, AttentionFn kernel) {
 
 }  // namespace
 
-void kept_attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+void kept_attention(OpsContext& context, const Queries& q, const KvView& kv, std::span<const QueryRange> ranges,
                     const Matrix& kept) {
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
   std::vector<QueryRange> whole(ranges.begin(), ranges.end());
   for (QueryRange& range : whole)
     range.window = range.num_sinks = range.global_heads = 0, range.memory = {}, range.global_parts = {};
-  AttentionWork plan(q, kv, ranges, 0, q);  // nothing is written: the partial results are what is wanted
-  const AttentionWork exact(q, kv, whole, 0, q);
+  AttentionWork plan(q, kv, ranges, 0, q.own);  // nothing is written: the partial results are what is wanted
+  const AttentionWork exact(q, kv, whole, 0, q.own);
   choose_memory(context, plan);
   context.team.for_each(plan.num_items(), 1, [&](size_t begin, size_t end, int member) {
     for (size_t i = begin; i < end; ++i) {
       float* const scratch = context.member_scratch(member, std::max(plan.scratch_floats(), exact.scratch_floats()));
       const AttentionArgs args = plan.item(i, scratch);
       const std::vector<double> seen = log_sums(args, kernel), all = log_sums(exact.item(i, scratch), kernel);
-      const auto offset = static_cast<size_t>(args.q - q.data);  // of the item's first token and head
-      const size_t row = offset / q.stride, head = offset % q.stride / args.head_dim;
+      const auto offset = static_cast<size_t>(args.q - q.own.data);  // of the item's first token and head
+      const size_t row = offset / q.own.stride, head = offset % q.own.stride / args.head_dim;
       for (size_t r = 0; r < seen.size(); ++r)
         kept.row(row + r / args.group)[head + r % args.group] = static_cast<float>(std::exp(seen[r] - all[r]));
     }
@@ -271,7 +302,7 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
   }
 }
 
-void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+void attention(OpsContext& context, const Queries& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out) {
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
   AttentionWork work(q, kv, ranges, layer_window, out);

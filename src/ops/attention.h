@@ -49,19 +49,29 @@ struct QueryRange {
   int64_t global_heads = 0;  // heads of a lower rank see everything; needs KvView::global_ranks
 };
 
+// A batch's queries, [num_tokens, num_heads * head_dim], as they meet the keys of their own chunk (all keys, where
+// there are no chunks), of the one before, and of all earlier ones.
+struct Queries {
+  Queries(const Matrix& own) : own(own) {}  // NOLINT: most models have no chunks
+  Queries(const Matrix& own, const Matrix& previous, const Matrix& earlier, int64_t chunk_length)
+      : own(own), previous(previous), earlier(earlier), chunk_length(chunk_length) {}
+  Matrix own, previous, earlier;
+  int64_t chunk_length = 0;  // a multiple of kPageSize
+};
+
 // Writes K and V of the batch, [num_tokens, num_kv_heads * head_dim] each, into their pages, and the bounds of the
 // parts that they fill.
 void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvView& kv,
               std::span<const QueryRange> ranges);
 
-// out = softmax(q . K / sqrt(head_dim)) . V for q [num_tokens, num_heads * head_dim]; the tokens' own K and V are
-// stored already. `layer_window` is the checkpoint's own, 0 = all keys; such a layer has no memory.
-void attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+// out = softmax(q . K / sqrt(head_dim)) . V [num_tokens, num_heads * head_dim]; the tokens' own K and V are stored
+// already. `layer_window` is the checkpoint's own, 0 = all keys; such a layer has no memory.
+void attention(OpsContext& context, const Queries& q, const KvView& kv, std::span<const QueryRange> ranges,
                int64_t layer_window, const Matrix& out);
 
 // Of the weight that exact attention gives to all keys, the share that falls on those that the plans of `ranges` show:
 // kept [num_tokens, num_heads]. For measurements: as slow as both together.
-void kept_attention(OpsContext& context, const Matrix& q, const KvView& kv, std::span<const QueryRange> ranges,
+void kept_attention(OpsContext& context, const Queries& q, const KvView& kv, std::span<const QueryRange> ranges,
                     const Matrix& kept);
 
 }  // namespace qwin

@@ -38,6 +38,16 @@ void rope(OpsContext& context, const Matrix& x, const Matrix& cos, const Matrix&
   });
 }
 
+void scale_rows(const Matrix& x, std::span<const float> factors) {
+  for (size_t t = 0; t < x.rows; ++t) {
+    for (size_t i = 0; i < x.columns; ++i) x.row(t)[i] *= factors[t];
+  }
+}
+
+void copy_rows(const Matrix& from, const Matrix& to) {
+  for (size_t t = 0; t < from.rows; ++t) std::memcpy(to.row(t), from.row(t), from.columns * sizeof(float));
+}
+
 void add_row(const float* from, size_t columns, float* to) {
   for (size_t i = 0; i < columns; ++i) to[i] += from[i];
 }

@@ -19,6 +19,12 @@ void rms_norm_heads(OpsContext& context, const Matrix& x, const float* weight, f
 // in place.
 void rope(OpsContext& context, const Matrix& x, const Matrix& cos, const Matrix& sin, size_t head_dim);
 
+// x[t] *= factors[t], in place.
+void scale_rows(const Matrix& x, std::span<const float> factors);
+
+// to[t] = from[t]
+void copy_rows(const Matrix& from, const Matrix& to);
+
 // to[i] += from[i]
 void add_row(const float* from, size_t columns, float* to);
 

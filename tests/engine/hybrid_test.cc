@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention plans through the whole engine: answers with memory do not depend on the batch, on chunks, threads, rungs,
-// memory pressure, the cache or a restart, plans never mix, and what contradicts itself is refused.
+// memory pressure, the cache or a restart, plans never mix, and what contradicts itself is refused. All of it also with
+// dual-chunk attention.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -13,15 +14,16 @@
 namespace qwin {
 namespace {
 
-// A tiny model that says it was trained for 2,048 tokens: long enough for something to leave a window of a page.
-class HybridTest : public testing::Test {
+// A tiny model that says it was trained for 2,048 tokens: long enough for something to leave a window of a page. The
+// parameter: more of its configuration.
+class HybridTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     std::filesystem::copy(tiny_path("qwen2_tied"), model_);
     std::string config = read_bytes(tiny_path("qwen2_tied") + "/config.json");
     const std::string old = "\"max_position_embeddings\": 128";
     ASSERT_NE(config.find(old), std::string::npos);
-    config.replace(config.find(old), old.size(), "\"max_position_embeddings\": 2048");
+    config.replace(config.find(old), old.size(), "\"max_position_embeddings\": 2048" + std::string(GetParam()));
     std::ofstream(model_ / "config.json") << config;
     // Two layers of two KV heads.
     std::ofstream(model_ / "qwin_heads.json")
@@ -105,7 +107,7 @@ class HybridTest : public testing::Test {
   const std::filesystem::path model_ = (std::filesystem::create_directories(directory_), directory_ / "model");
 };
 
-TEST_F(HybridTest, MixedPlansInABatchAnswerAsAlone) {
+TEST_P(HybridTest, MixedPlansInABatchAnswerAsAlone) {
   const std::vector<Request> all = requests(24, 1);
   const std::vector<std::string> alone = one_by_one(*load({.max_batch_size = 1, .prefix_cache = false}), all);
   for (const int threads : {1, 2}) {
@@ -117,7 +119,7 @@ TEST_F(HybridTest, MixedPlansInABatchAnswerAsAlone) {
   }
 }
 
-TEST_F(HybridTest, EveryRungGivesTheSameBits) {
+TEST_P(HybridTest, EveryRungGivesTheSameBits) {
   const std::vector<Request> all = requests(4, 2);
   const std::vector<std::string> expected = one_by_one(*load({}, CpuIsa::reference), all);
   for (const CpuIsa isa : {CpuIsa::avx2, CpuIsa::avx512, CpuIsa::avx512_vnni}) {
@@ -126,7 +128,7 @@ TEST_F(HybridTest, EveryRungGivesTheSameBits) {
   }
 }
 
-TEST_F(HybridTest, TooFewPagesCostTimeAndNoAnswer) {
+TEST_P(HybridTest, TooFewPagesCostTimeAndNoAnswer) {
   const std::vector<Request> all = requests(10, 3);
   const std::vector<std::string> alone = one_by_one(*load({.max_batch_size = 1, .prefix_cache = false}), all);
   const uint64_t page = load()->info().kv_bytes_per_token * 64;
@@ -135,7 +137,7 @@ TEST_F(HybridTest, TooFewPagesCostTimeAndNoAnswer) {
   EXPECT_GT(cramped->stats().preemptions, 0u);
 }
 
-TEST_F(HybridTest, ARestartReadsMemoryFromDisk) {
+TEST_P(HybridTest, ARestartReadsMemoryFromDisk) {
   const std::vector<Request> all = requests(8, 4);
   const std::vector<std::string> alone = one_by_one(*load({.prefix_cache = false}), all);
   const std::string cache = directory_ / "cache";
@@ -146,7 +148,7 @@ TEST_F(HybridTest, ARestartReadsMemoryFromDisk) {
 }
 
 // Reading everything by way of memory is exact attention, but for the order of sums; reading little of it is not.
-TEST_F(HybridTest, MemoryChangesWhatIsSeen) {
+TEST_P(HybridTest, MemoryChangesWhatIsSeen) {
   std::vector<int32_t> prompt = requests(1, 5)[0].prompt;
   prompt.resize(600, 7);
   EngineOptions options{.attention_type = AttentionType::hybrid, .window = 64, .num_sink_tokens = 0};
@@ -161,7 +163,7 @@ TEST_F(HybridTest, MemoryChangesWhatIsSeen) {
 }
 
 // Tokens that everyone sees stand for what memory would find: with all of them it is exact attention.
-TEST_F(HybridTest, GlobalTokensAreSeenByAll) {
+TEST_P(HybridTest, GlobalTokensAreSeenByAll) {
   std::vector<int32_t> prompt = requests(1, 5)[0].prompt;
   prompt.resize(600, 7);
   const auto engine = load();
@@ -191,7 +193,7 @@ TEST_F(HybridTest, GlobalTokensAreSeenByAll) {
   EXPECT_NE(hybrid(1, {}, 2), exact);
 }
 
-TEST_F(HybridTest, PlansAreShownAndFaultsRefused) {
+TEST_P(HybridTest, PlansAreShownAndFaultsRefused) {
   const std::vector<int32_t> prompt(300, 7);
   const SamplingParams brief{.max_tokens = 2};
   const auto engine = load({.num_sink_tokens = 4});
@@ -239,7 +241,7 @@ TEST_F(HybridTest, PlansAreShownAndFaultsRefused) {
   EXPECT_THROW(overflow_policy_of("truncate"), Error);
 }
 
-TEST_F(HybridTest, GlobalHeadsNeedAFileThatFits) {
+TEST_P(HybridTest, GlobalHeadsNeedAFileThatFits) {
   std::ofstream(model_ / "qwin_heads.json") << R"({"version":1,"num_layers":3,"num_kv_heads":2,"lost":[]})";
   EXPECT_THROW(load(), Error) << "of another model";
   std::ofstream(model_ / "qwin_heads.json") << "{";
@@ -252,7 +254,7 @@ TEST_F(HybridTest, GlobalHeadsNeedAFileThatFits) {
 }
 
 // What a window would forget is not to be forgotten.
-TEST_F(HybridTest, GlobalTokensDoNotOverflowIntoAWindow) {
+TEST_P(HybridTest, GlobalTokensDoNotOverflowIntoAWindow) {
   EXPECT_EQ(code_of({.prompt = std::vector<int32_t>(2100, 7),
                      .attention_type = AttentionType::hybrid,
                      .global = {.spans = {{0, 10}}},
@@ -261,7 +263,7 @@ TEST_F(HybridTest, GlobalTokensDoNotOverflowIntoAWindow) {
 }
 
 // Memory forgets nothing, so it ends with the context; a window need not.
-TEST_F(HybridTest, APromptBeyondTheContextIsRefusedOrReadWithAWindow) {
+TEST_P(HybridTest, APromptBeyondTheContextIsRefusedOrReadWithAWindow) {
   Request request{.prompt = std::vector<int32_t>(2100, 7), .sampling = {.max_tokens = 3, .ignore_eos = true}};
   for (const auto type : {AttentionType::full, AttentionType::hybrid}) {
     request.attention_type = type;
@@ -276,6 +278,11 @@ TEST_F(HybridTest, APromptBeyondTheContextIsRefusedOrReadWithAWindow) {
   request.prompt.resize(100);
   EXPECT_EQ(load()->generate(request).attention.type, AttentionType::hybrid) << "it fits";
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, HybridTest,
+                         testing::Values("", R"(, "dual_chunk_attention_config": {"chunk_size": 256, "local_size": 64,
+                                               "original_max_position_embeddings": 300})"),
+                         [](const auto& info) { return std::string(info.index == 0 ? "plain" : "dual_chunk"); });
 
 }  // namespace
 }  // namespace qwin

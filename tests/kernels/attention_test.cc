@@ -27,7 +27,8 @@ struct AttentionCase {
   int64_t window = 0;
   int64_t num_sinks = 0;
   float key_scale = 1.0f;
-  float bias = 0;  // of the wide channels of K
+  float bias = 0;     // of the wide channels of K
+  int64_t chunk = 0;  // tokens a chunk: three queries a row, for the keys of its own, the one before and earlier ones
 };
 
 // Channels 1 and head_dim - 1, padded to a quad.
@@ -36,7 +37,21 @@ std::array<int16_t, kNumWide> wide_channels(int head_dim) { return {1, static_ca
 
 std::ostream& operator<<(std::ostream& out, const AttentionCase& c) {
   return out << "position " << c.first_position << ", " << c.num_tokens << " tokens, group " << c.group << ", head_dim "
-             << c.head_dim << ", window " << c.window << ", sinks " << c.num_sinks;
+             << c.head_dim << ", window " << c.window << ", sinks " << c.num_sinks << ", chunks of " << c.chunk;
+}
+
+// Rows of queries: for each rotation one after the other.
+size_t q_stride(const AttentionCase& c) { return static_cast<size_t>(c.group) * c.head_dim + 1; }
+size_t q_floats(const AttentionCase& c) {
+  return (c.num_tokens - 1) * q_stride(c) + static_cast<size_t>(c.group) * c.head_dim;
+}
+GuardedArray<float> random_queries(Random& random, const AttentionCase& c) {
+  return random_floats(random, (c.chunk > 0 ? kChunkDistances : 1) * q_floats(c));
+}
+// Where in them the row is that meets this key, from the row that meets the query's own chunk.
+size_t q_plane(const AttentionCase& c, int64_t key, int64_t query) {
+  if (c.chunk == 0) return 0;
+  return static_cast<size_t>(std::min<int64_t>(query / c.chunk - key / c.chunk, 2)) * q_floats(c);
 }
 
 bool visible(const AttentionCase& c, int64_t key, int64_t query) {
@@ -91,7 +106,7 @@ class PagedSequence {
       if (!visible(case_, key, query)) continue;
       double dot = 0, products = 0;
       for (size_t d = 0; d < dim; ++d) {
-        const double product = static_cast<double>(q[d]) * k_[key * dim + d];
+        const double product = static_cast<double>(q[q_plane(case_, key, query) + d]) * k_[key * dim + d];
         dot += product;
         products += std::fabs(product);
         largest_v = std::max(largest_v, std::fabs(static_cast<double>(v_[key * dim + d])));
@@ -126,7 +141,9 @@ class PagedSequence {
     const size_t dim = static_cast<size_t>(case_.head_dim);
     float largest_q = 0;
     double largest_sum = 0;
-    for (size_t d = 0; d < dim; ++d) largest_q = std::max(largest_q, std::fabs(q[d]));
+    for (size_t plane = 0; plane < (case_.chunk > 0 ? 3 : 1) * q_floats(case_); plane += q_floats(case_)) {
+      for (size_t d = 0; d < dim; ++d) largest_q = std::max(largest_q, std::fabs(q[plane + d]));
+    }
     for (size_t key = 0; key < static_cast<size_t>(length_); ++key) {
       double sum = 0;
       for (size_t d = 0; d < dim; ++d) sum += std::fabs(k_[key * dim + d]);
@@ -179,7 +196,7 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> 
                           const GuardedArray<float>& q, bool pieces) const {
     const size_t stride = q_stride(c), rows = static_cast<size_t>(c.num_tokens) * c.group;
     const size_t dim = static_cast<size_t>(c.head_dim);
-    GuardedArray<float> out(q.size()), scratch(attention_scratch_floats(rows, dim, kNumWide));
+    GuardedArray<float> out(q_floats(c)), scratch(attention_scratch_floats(rows, dim, kNumWide));
     std::ranges::fill(out, -9.0f);
     std::ranges::fill(scratch, std::nanf(""));
     const AttentionArgs args{.q = q.data(),
@@ -197,7 +214,9 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> 
                              .num_sinks = c.num_sinks,
                              .softmax_scale = softmax_scale(c),
                              .wide = sequence.wide(),
-                             .scratch = scratch.data()};
+                             .scratch = scratch.data(),
+                             .chunks = {c.chunk, c.chunk > 0 ? q.data() + q_floats(c) : nullptr,
+                                        c.chunk > 0 ? q.data() + 2 * q_floats(c) : nullptr}};
     const AttentionFn kernel = kernels.attention[static_cast<int>(type())];
     const int count = visible_splits(args).count;
     if (!pieces) {
@@ -219,7 +238,7 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> 
   void check(const AttentionCase& c) {
     SCOPED_TRACE(testing::Message() << c);
     const PagedSequence sequence(random_, kernels_, type(), c);
-    const GuardedArray<float> q = random_floats(random_, q_floats(c)), out = run(c, sequence, q);
+    const GuardedArray<float> q = random_queries(random_, c), out = run(c, sequence, q);
     const GuardedArray<float> expected = run(reference_, c, sequence, q, false),
                               merged = run(kernels_, c, sequence, q, true);
     ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0) << "not the reference's bits";
@@ -241,10 +260,6 @@ class AttentionTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> 
   }
 
   static float softmax_scale(const AttentionCase& c) { return 1.0f / std::sqrt(static_cast<float>(c.head_dim)); }
-  static size_t q_stride(const AttentionCase& c) { return static_cast<size_t>(c.group) * c.head_dim + 1; }
-  static size_t q_floats(const AttentionCase& c) {
-    return (c.num_tokens - 1) * q_stride(c) + static_cast<size_t>(c.group) * c.head_dim;
-  }
 
   const CpuKernels kernels_ = make_tested_kernels(std::get<0>(GetParam()));
   const CpuKernels reference_ = make_cpu_kernels(CpuIsa::reference);
@@ -283,6 +298,16 @@ TEST_P(AttentionTest, LargeScoresAreExactWithinTheirRounding) {
   for (const float bias : {20.0f, 500.0f}) {
     check({300, 6, 3, 64, 0, 0, 1, bias});
     check({0, 70, 7, 128, 0, 0, 1, bias});
+  }
+}
+
+TEST_P(AttentionTest, EveryKeyMeetsTheQueryOfItsChunk) {
+  for (const int64_t chunk : {64, 192, 512}) {
+    for (const int64_t first : {0, 63, 150, 192, 300, 700}) {
+      const int tokens = static_cast<int>(std::min<int64_t>(9, chunk - first % chunk));
+      check({first, tokens, 2, 32, 0, 0, 1, 0, chunk});
+      check({first, tokens, 7, 64, 100, 4, 1, 20, chunk});
+    }
   }
 }
 

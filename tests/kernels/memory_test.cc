@@ -25,13 +25,13 @@ struct MemoryCase {
   int group;
   int head_dim;
   int32_t top_k;
-  int64_t window = 64, num_sinks = 64, from = 0;
+  int64_t window = 64, num_sinks = 64, from = 0, chunk = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const MemoryCase& c) {
   return out << "position " << c.first_position << ", " << c.num_tokens << " tokens, group " << c.group << ", head_dim "
              << c.head_dim << ", top " << c.top_k << ", window " << c.window << ", sinks " << c.num_sinks << ", from "
-             << c.from;
+             << c.from << ", chunks of " << c.chunk;
 }
 
 // A sequence in shuffled pages with a query row for each of its last tokens.
@@ -44,7 +44,7 @@ struct MemorySequence {
         length(c.first_position + c.num_tokens),
         k(random_floats(random, static_cast<size_t>(length) * dim)),
         v(random_floats(random, static_cast<size_t>(length) * dim)),
-        q(random_floats(random, static_cast<size_t>(c.num_tokens) * c.group * dim, 3.0f)),
+        q(random_floats(random, static_cast<size_t>(kChunkDistances) * c.num_tokens * c.group * dim, 3.0f)),
         memory((length + kPageSize - 1) / kPageSize * layout.bytes) {
     std::ranges::fill(memory, std::byte{0xff});  // a NaN wherever a number is read
     for (int32_t i = 0; i < (length + kPageSize - 1) / kPageSize; ++i) pages.push_back(i);
@@ -62,7 +62,7 @@ struct MemorySequence {
   std::byte* page_of(int64_t at) { return memory.data() + pages[at / kPageSize] * layout.bytes; }
 
   AttentionArgs args(const MemoryCase& c, float* out, float* scratch, const int32_t* parts) {
-    const size_t columns = c.group * dim;
+    const size_t columns = c.group * dim, plane = q.size() / kChunkDistances;
     return {.q = q.data(),
             .q_stride = columns,
             .out = out,
@@ -81,7 +81,8 @@ struct MemorySequence {
             .scratch = scratch,
             .memory = {.top_k = c.top_k, .from = c.from},
             .bounds = layout.bounds,
-            .parts = parts};
+            .parts = parts,
+            .chunks = {c.chunk, q.data() + plane, q.data() + 2 * plane}};
   }
 
   size_t dim;
@@ -89,7 +90,8 @@ struct MemorySequence {
   WideChannels wide;
   KvPageLayout layout;
   int64_t length;
-  GuardedArray<float> k, v, q;
+  GuardedArray<float> k, v;
+  GuardedArray<float> q;  // [3, num_tokens, group * head_dim]
   GuardedArray<std::byte> memory;
   std::vector<int32_t> pages;
 };
@@ -110,7 +112,7 @@ class MemoryTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> {
   GuardedArray<float> attend(const CpuKernels& kernels, const MemoryCase& c, MemorySequence& sequence,
                              const GuardedArray<int32_t>& parts, bool pieces) const {
     const size_t rows = static_cast<size_t>(c.num_tokens) * c.group;
-    GuardedArray<float> out(sequence.q.size()), scratch(attention_scratch_floats(rows, sequence.dim, kNumWide));
+    GuardedArray<float> out(rows * sequence.dim), scratch(attention_scratch_floats(rows, sequence.dim, kNumWide));
     std::ranges::fill(scratch, std::nanf(""));
     const AttentionArgs args = sequence.args(c, out.data(), scratch.data(), parts.data());
     const AttentionFn kernel = kernels.attention[static_cast<int>(type())];
@@ -133,13 +135,40 @@ class MemoryTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> {
 };
 
 const MemoryCase kCases[] = {
-    {900, 3, 7, 64, 20},               // more pages than are looked into
-    {700, 5, 2, 32, 16, 100},          // a window whose border is within a page
-    {500, 4, 6, 128, 3, 64, 128},      // fewer parts than a page has
-    {300, 70, 1, 16, 5, 64, 0},        // no sinks; the window moves on within the call
-    {250, 9, 8, 48, 1000, 64, 64},     // everything is chosen
-    {400, 40, 3, 32, 6, 64, 64, 420},  // the first queries see everything
-    {60, 20, 2, 16, 8},                // nothing has left the window yet
+    {900, 3, 7, 64, 20},                  // more pages than are looked into
+    {700, 5, 2, 32, 16, 100},             // a window whose border is within a page
+    {500, 4, 6, 128, 3, 64, 128},         // fewer parts than a page has
+    {300, 70, 1, 16, 5, 64, 0},           // no sinks; the window moves on within the call
+    {250, 9, 8, 48, 1000, 64, 64},        // everything is chosen
+    {400, 40, 3, 32, 6, 64, 64, 420},     // the first queries see everything
+    {60, 20, 2, 16, 8},                   // nothing has left the window yet
+    {900, 3, 7, 64, 22, 64, 64, 0, 192},  // parts of three chunk distances
+    {700, 4, 2, 32, 80, 64, 0, 0, 320},   // all pages are looked into
+    {513, 9, 1, 48, 1000, 64, 64, 0, 64},
+};
+
+// What was chosen as attention reads it: where chunks are, parts of another distance begin at a multiple of four.
+struct PlacedParts {
+  PlacedParts(const MemoryCase& c, const GuardedArray<int32_t>& chosen) : c(c), parts(chosen.clone()) {
+    if (c.chunk == 0) return;
+    this->c.top_k += (kChunkDistances - 1) * (kPageParts - 1);
+    parts = GuardedArray<int32_t>(static_cast<size_t>(c.num_tokens) * this->c.top_k);
+    std::ranges::fill(parts, -1);
+    for (int token = 0; token < c.num_tokens; ++token) {
+      int place = 0, last = -1;
+      for (int i = 0; i < c.top_k; ++i) {
+        const int32_t part = chosen[token * c.top_k + i];
+        if (part < 0) break;
+        const int64_t query = c.first_position + token;
+        const int distance = static_cast<int>(std::min<int64_t>(query / c.chunk - part * kPartSize / c.chunk, 2));
+        while (last >= 0 && distance != last && place % kPageParts != 0) ++place;
+        parts[token * this->c.top_k + place++] = part;
+        last = distance;
+      }
+    }
+  }
+  MemoryCase c;
+  GuardedArray<int32_t> parts;
 };
 
 TEST_P(MemoryTest, ChoiceAndAttentionAreTheReferencesBits) {
@@ -148,9 +177,10 @@ TEST_P(MemoryTest, ChoiceAndAttentionAreTheReferencesBits) {
     MemorySequence sequence(random_, kernels_, type(), c);
     const GuardedArray<int32_t> parts = choose(reference_, c, sequence), own = choose(kernels_, c, sequence);
     ASSERT_TRUE(std::ranges::equal(own, parts)) << "chooses otherwise";
-    const GuardedArray<float> expected = attend(reference_, c, sequence, parts, false);
+    const PlacedParts placed(c, parts);
+    const GuardedArray<float> expected = attend(reference_, placed.c, sequence, placed.parts, false);
     for (const bool pieces : {false, true}) {
-      const GuardedArray<float> out = attend(kernels_, c, sequence, parts, pieces);
+      const GuardedArray<float> out = attend(kernels_, placed.c, sequence, placed.parts, pieces);
       ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0) << "pieces: " << pieces;
     }
   }
@@ -161,7 +191,8 @@ TEST_P(MemoryTest, AQueryChoosesAloneWhatItChoosesAmongOthers) {
     SCOPED_TRACE(testing::Message() << c);
     MemorySequence sequence(random_, kernels_, type(), c);
     const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
-    const GuardedArray<float> together = attend(kernels_, c, sequence, parts, false);
+    const PlacedParts all(c, parts);
+    const GuardedArray<float> together = attend(kernels_, all.c, sequence, all.parts, false);
     const size_t columns = c.group * sequence.dim;
     for (int token = 0; token < c.num_tokens; token += 1 + c.num_tokens / 5) {
       MemoryCase one = c;
@@ -171,9 +202,11 @@ TEST_P(MemoryTest, AQueryChoosesAloneWhatItChoosesAmongOthers) {
                                                 choice_scratch_floats(c.group, sequence.dim, 64, c.top_k));
       GuardedArray<int32_t> own(c.top_k);
       AttentionArgs args = sequence.args(one, out.data(), scratch.data(), own.data());
-      args.q += token * columns;
+      for (const float** q : {&args.q, &args.chunks.previous, &args.chunks.earlier}) *q += token * columns;
       kernels_.choose_memory(args, own.data());
       ASSERT_TRUE(std::equal(own.begin(), own.end(), parts.begin() + static_cast<ptrdiff_t>(token) * c.top_k));
+      const PlacedParts placed(one, own);
+      args.parts = placed.parts.data(), args.memory.top_k = placed.c.top_k;
       kernels_.attention[static_cast<int>(type())](args, 0, visible_splits(args).count, nullptr);
       ASSERT_EQ(std::memcmp(out.data(), together.data() + token * columns, columns * sizeof(float)), 0) << token;
     }
@@ -182,15 +215,18 @@ TEST_P(MemoryTest, AQueryChoosesAloneWhatItChoosesAmongOthers) {
 
 // With everything chosen, hybrid attention is exact attention in another order.
 TEST_P(MemoryTest, WhatIsChosenIsSeenAtItsTruePlace) {
-  const MemoryCase c{700, 5, 3, 32, 64}, exact{700, 5, 3, 32, 0, 0, 0};
-  MemorySequence sequence(random_, kernels_, type(), c);
-  const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
-  std::set<int32_t> seen(parts.begin(), parts.begin() + c.top_k);
-  EXPECT_EQ(seen.size(), (700 - 64 + 1) / 64 * 4 - 4 + 1u) << "all parts between sinks and window, and -1";
-  const GuardedArray<float> out = attend(kernels_, c, sequence, parts, false);
-  const GuardedArray<float> expected = attend(kernels_, exact, sequence, {}, false);
-  const float tolerance = type() == KvType::q8 ? 0.05f : 1e-4f;  // q8: p has a unit for each page it is read in
-  for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], tolerance);
+  for (const int64_t chunk : {0, 192}) {
+    const MemoryCase c{700, 4, 3, 32, 64, 64, 64, 0, chunk}, exact{700, 4, 3, 32, 0, 0, 0, 0, chunk};
+    MemorySequence sequence(random_, kernels_, type(), c);
+    const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
+    std::set<int32_t> seen(parts.begin(), parts.begin() + c.top_k);
+    EXPECT_EQ(seen.size(), (700 - 64 + 1) / 64 * 4 - 4 + 1u) << "all parts between sinks and window, and -1";
+    const PlacedParts placed(c, parts);
+    const GuardedArray<float> out = attend(kernels_, placed.c, sequence, placed.parts, false);
+    const GuardedArray<float> expected = attend(kernels_, exact, sequence, {}, false);
+    const float tolerance = type() == KvType::q8 ? 0.05f : 1e-4f;  // q8: p has a unit for each page it is read in
+    for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], tolerance);
+  }
 }
 
 TEST_P(MemoryTest, BoundsAreThoseOfTheStoredKeys) {

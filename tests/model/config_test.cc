@@ -160,8 +160,22 @@ TEST(ConfigTest, NullMeansAbsent) {
 TEST(ConfigTest, HarmlessKeysAreIgnored) {
   EXPECT_NO_THROW(read_changed(qwen25_7b(), R"({"use_mrope": false, "auto_map": {"AutoModel": "evil.py"},
       "attention_bias": true, "attention_dropout": 0.1, "pretraining_tp": 1, "num_experts": 0, "logit_scale": 1.0,
-      "partial_rotary_factor": 1.0, "dual_chunk_attention_config": {"chunk_size": 262144}, "is_causal": true,
+      "partial_rotary_factor": 1.0, "dual_chunk_attention_config": {}, "is_causal": true,
       "whatever_a_trainer_wrote": {"a": [1, 2]}})"));
+}
+
+TEST(ConfigTest, DualChunksAreReadAsQwenPublishesThem) {
+  EXPECT_FALSE(read_changed(qwen25_7b(), "{}").dual_chunk.enabled());
+  const ModelConfig c = read_changed(qwen25_7b(), R"({"max_position_embeddings": 1010000,
+      "dual_chunk_attention_config": {"chunk_size": 262144, "local_size": 8192,
+                                      "original_max_position_embeddings": 262144}})");
+  EXPECT_TRUE(c.dual_chunk.enabled());
+  EXPECT_EQ(c.dual_chunk.length(), 253952u);
+  EXPECT_EQ(c.dual_chunk.original_max_positions, 262144u);
+  EXPECT_EQ(c.max_positions, 1010000u);
+  EXPECT_EQ(read_changed(qwen25_7b(), R"({"dual_chunk_attention_config": {"chunk_size": 256, "local_size": 64}})")
+                .dual_chunk.original_max_positions,
+            0u);
 }
 
 // Windows.
@@ -336,6 +350,17 @@ TEST(ConfigRefusalTest, OtherRope) {
        {R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})", "rope_scaling: rope_type"},
        {R"({"rope_scaling": {"rope_type": "llama3", "factor": 2.0}})", "rope_type"},
        {R"({"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}})", "mrope_section"},
+       {R"({"dual_chunk_attention_config": 8192})", "dual_chunk_attention_config"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 8192}})", "local_size"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 0, "local_size": 0}})", "local_size"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 1024, "local_size": 1024}})", "below chunk_size"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 1100, "local_size": 1000}})", "multiple of 64"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 4294967295, "local_size": 63}})", "too large"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 256, "local_size": -64}})", "local_size"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 256, "local_size": 64, "mscale": 2}})", "mscale"},
+       {R"({"dual_chunk_attention_config": {"chunk_size": 256, "local_size": 64},
+            "rope_scaling": {"type": "yarn", "factor": 4}})",
+        "YaRN"},
        {R"({"rope_scaling": "yarn"})", "rope_scaling"},
        {R"({"rope_scaling": {"type": "yarn", "factor": 0.5}})", "factor"},
        {R"({"rope_scaling": {"type": "yarn", "factor": "4"}})", "factor"},

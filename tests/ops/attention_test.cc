@@ -26,16 +26,17 @@ constexpr size_t kLength = 600, kPages = 64;
 struct Windows {
   int64_t request = 0, sinks = 0, layer = 0;
   MemoryPlan memory = {};
+  int64_t chunk = 0;
 };
-constexpr Windows kWindows[] = {{}, {70, 4, 0}, {0, 0, 16}, {200, 64, 128}, {33, 0, 0}};
+constexpr Windows kWindows[] = {{}, {70, 4, 0}, {0, 0, 16}, {200, 64, 128}, {33, 0, 0}, {0, 0, 0, {}, 192}};
 constexpr Windows kHybrids[] = {
-    {64, 1, 0, {3, 0}}, {100, 64, 0, {9, 333}}, {64, 0, 0, {1000, 0}}, {64, 64, 40, {3, 0}}};
+    {64, 1, 0, {3, 0}}, {100, 64, 0, {9, 333}}, {64, 0, 0, {1000, 0}}, {64, 64, 40, {3, 0}}, {64, 1, 0, {5, 0}, 128}};
 
-// Q, K and V of one sequence, [kLength, heads * head_dim].
+// Q, K and V of one sequence, [kLength, heads * head_dim]; Q for the keys of earlier chunks too.
 struct Sequence {
   explicit Sequence(uint64_t seed) {
     std::mt19937_64 random(seed);
-    q = random_values(random, kLength * kHeads * kHeadDim);
+    for (auto* values : {&q, &previous, &earlier}) *values = random_values(random, kLength * kHeads * kHeadDim);
     k = random_values(random, kLength * kKvHeads * kHeadDim);
     v = random_values(random, kLength * kKvHeads * kHeadDim);
     for (size_t i = 0; i < kPages; ++i) pages.push_back(static_cast<int32_t>(i));
@@ -45,7 +46,10 @@ struct Sequence {
     const size_t columns = values.size() / kLength;
     return {values.data() + first * columns, count, columns, columns};
   }
-  std::vector<float> q, k, v;
+  Queries queries(size_t first, size_t count, int64_t chunk) {
+    return {rows(q, first, count), rows(previous, first, count), rows(earlier, first, count), chunk};
+  }
+  std::vector<float> q, previous, earlier, k, v;
   std::vector<int32_t> pages;
 };
 
@@ -76,7 +80,7 @@ std::vector<float> attend(OpsContext& context, Sequence& sequence, KvType type, 
                            windows.memory};
     store_kv(context, Sequence::rows(sequence.k, first, count), Sequence::rows(sequence.v, first, count), cache.view(),
              {&range, 1});
-    attention(context, Sequence::rows(sequence.q, first, count), cache.view(), {&range, 1}, windows.layer,
+    attention(context, sequence.queries(first, count, windows.chunk), cache.view(), {&range, 1}, windows.layer,
               Sequence::rows(out, first, count));
     first += count;
   }
@@ -113,14 +117,16 @@ TEST_P(AttentionOpTest, EqualsDoubleArithmeticOfTheVisibleKeys) {
     const std::vector<float> out = attend(context, sequence, KvType::f32, windows, {100});
     const int64_t window = windows.request == 0 || windows.layer == 0 ? std::max(windows.request, windows.layer)
                                                                       : std::min(windows.request, windows.layer);
-    for (const int64_t query : {0, 3, 63, 64, 100, 199, 299}) {
+    for (const int64_t query : {0, 3, 63, 64, 100, 199, 299, 500}) {
       for (int head = 0; head < kHeads; ++head) {
-        const float* q = sequence.q.data() + (query * kHeads + head) * kHeadDim;
         std::vector<double> sum(kHeadDim);
         double total = 0;
         for (int64_t key = 0; key <= query; ++key) {
           if (window > 0 && key <= query - window && key >= windows.sinks) continue;
           const size_t at = static_cast<size_t>(key * kKvHeads + head / (kHeads / kKvHeads)) * kHeadDim;
+          const int64_t distance = windows.chunk == 0 ? 0 : query / windows.chunk - key / windows.chunk;
+          const auto& queries = distance == 0 ? sequence.q : distance == 1 ? sequence.previous : sequence.earlier;
+          const float* q = queries.data() + (query * kHeads + head) * kHeadDim;
           double dot = 0;
           for (int d = 0; d < kHeadDim; ++d) dot += static_cast<double>(q[d]) * sequence.k[at + d];
           const double p = std::exp(dot / std::sqrt(static_cast<double>(kHeadDim)));
@@ -176,7 +182,7 @@ TEST_P(AttentionOpTest, BatchMatesDoNotChangeABit) {
   }
   const size_t columns = kHeads * kHeadDim, rows = q.size() / columns;
   std::vector<float> out(q.size());
-  attention(context, {q.data(), rows, columns, columns}, view, ranges, 0, {out.data(), rows, columns, columns});
+  attention(context, Matrix{q.data(), rows, columns, columns}, view, ranges, 0, {out.data(), rows, columns, columns});
   EXPECT_EQ(out, expected);
 }
 

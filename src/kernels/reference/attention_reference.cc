@@ -31,14 +31,22 @@ Partial partial_of_row(const AttentionArgs& args, float* partials, int row) {
   return {partials + row * dim, partials + rows * dim + row, partials + rows * (dim + 1) + row};
 }
 
-// Keys of one split, `is_seen` of them, in pages that lie at `pages`.
+// A page of a split, and which of a row's queries meets its keys.
+template <typename Page>
+struct SeenPage {
+  const std::byte* data = nullptr;
+  const typename Page::Query* query = nullptr;
+};
+
+// Keys of one split, `is_seen` of them.
 template <typename Page, typename F>
-void attend_keys(const AttentionArgs& args, const typename Page::Query& q, const std::byte* const (&pages)[kSplitPages],
-                 F&& is_seen, const Partial& out) {
+void attend_keys(const AttentionArgs& args, const SeenPage<Page> (&pages)[kSplitPages], F&& is_seen,
+                 const Partial& out) {
   float p[kSplitKeys];
   float max = kMinusInfinity;
   for (int j = 0; j < kSplitKeys; ++j) {
-    p[j] = is_seen(j) ? Page(args, pages[j / kPageSize]).score(q, j % kPageSize) : kMinusInfinity;
+    const SeenPage<Page>& page = pages[j / kPageSize];
+    p[j] = is_seen(j) ? Page(args, page.data).score(*page.query, j % kPageSize) : kMinusInfinity;
     max = std::fmax(max, p[j]);
   }
   float lanes[16] = {};
@@ -49,7 +57,7 @@ void attend_keys(const AttentionArgs& args, const typename Page::Query& q, const
   std::fill_n(out.acc, args.head_dim, 0.0f);
   for (int j = 0; j < kSplitKeys; j += kPageSize) {
     const bool used = std::any_of(p + j, p + j + kPageSize, [](float x) { return x != 0; });
-    if (used) Page(args, pages[j / kPageSize]).add_values(p + j, out.acc);
+    if (used) Page(args, pages[j / kPageSize].data).add_values(p + j, out.acc);
   }
   *out.max = max;
   *out.sum = reduce_lanes(lanes);
@@ -59,35 +67,49 @@ const std::byte* page_at(const AttentionArgs& args, int64_t page) {
   return args.base + static_cast<size_t>(args.pages[page]) * args.page_stride;
 }
 
-// The keys in place: those of a split that the query row sees.
+// A row's query in each rotation that some key meets, the nearest first.
 template <typename Page>
-void attend_split(const AttentionArgs& args, const typename Page::Query& q, int64_t query, int64_t split,
-                  const Partial& out) {
-  const std::byte* pages[kSplitPages] = {};
-  const auto is_seen = [&](int j) { return visible(args, split * kSplitKeys + j, query); };
-  for (int j = 0; j < kSplitKeys; ++j) {
-    if (is_seen(j)) pages[j / kPageSize] = page_at(args, split * kSplitPages + j / kPageSize);
-  }
-  attend_keys<Page>(args, q, pages, is_seen, out);
+std::vector<typename Page::Query> queries_of_row(const AttentionArgs& args, int row) {
+  const size_t offset =
+      (row / args.group) * args.q_stride + static_cast<size_t>(row % args.group) * static_cast<size_t>(args.head_dim);
+  std::vector<typename Page::Query> queries;
+  for (int i = 0; i <= chunk_distance(args, 0); ++i) queries.emplace_back(args, queries_at(args, i) + offset);
+  return queries;
 }
 
-// Memory: the parts from number `first` on are attended to as if they lay side by side in pages of their own.
+// The keys in place: those of a split that the query row sees.
 template <typename Page>
-void attend_memory(const AttentionArgs& args, const typename Page::Query& q, const int32_t* parts, int first,
-                   const Partial& out) {
+void attend_split(const AttentionArgs& args, const std::vector<typename Page::Query>& queries, int64_t position,
+                  int64_t split, const Partial& out) {
+  SeenPage<Page> pages[kSplitPages];
+  const auto is_seen = [&](int j) { return visible(args, split * kSplitKeys + j, position); };
+  for (int j = 0; j < kSplitKeys; ++j) {
+    const int64_t page = split * kSplitPages + j / kPageSize;
+    if (is_seen(j)) pages[j / kPageSize] = {page_at(args, page), &queries[chunk_distance(args, page * kPageSize)]};
+  }
+  attend_keys<Page>(args, pages, is_seen, out);
+}
+
+// Memory: the parts in the places from `first` on are attended to as if they lay side by side in pages of their own.
+template <typename Page>
+void attend_memory(const AttentionArgs& args, const std::vector<typename Page::Query>& queries, const int32_t* parts,
+                   int first, const Partial& out) {
   const size_t page_bytes = args.bounds;  // all before the bounds
   std::vector<std::byte> memory(kSplitPages * page_bytes);
-  const std::byte* pages[kSplitPages];
-  for (int i = 0; i < kSplitPages; ++i) pages[i] = memory.data() + static_cast<size_t>(i) * page_bytes;
-  int num_keys = 0;
-  for (int i = first; i < first + kSplitParts && i < args.memory.top_k && parts[i] >= 0; ++i) {
-    const Page from(args, page_at(args, parts[i] / kPageParts));
-    for (int slot = 0; slot < kPartSize; ++slot, ++num_keys) {
-      from.copy_token(parts[i] % kPageParts * kPartSize + slot, memory.data() + num_keys / kPageSize * page_bytes,
-                      num_keys % kPageSize);
+  SeenPage<Page> pages[kSplitPages];
+  bool seen[kSplitParts] = {};
+  for (int i = 0; i < kSplitParts && first + i < args.memory.top_k; ++i) {
+    const int64_t part = parts[first + i];
+    if (part < 0) continue;
+    seen[i] = true;
+    std::byte* const to = memory.data() + i / kPageParts * page_bytes;
+    pages[i / kPageParts] = {to, &queries[chunk_distance(args, part * kPartSize)]};
+    const Page from(args, page_at(args, part / kPageParts));
+    for (int slot = 0; slot < kPartSize; ++slot) {
+      from.copy_token(static_cast<int>(part % kPageParts) * kPartSize + slot, to, i % kPageParts * kPartSize + slot);
     }
   }
-  attend_keys<Page>(args, q, pages, [&](int j) { return j < num_keys; }, out);
+  attend_keys<Page>(args, pages, [&](int j) { return seen[j / kPartSize]; }, out);
 }
 
 void merge(size_t head_dim, const Partial& from, const Partial& into) {
@@ -116,15 +138,13 @@ void attention_reference(const AttentionArgs& args, int begin, int end, float* p
   const size_t rows = static_cast<size_t>(args.num_tokens) * args.group, floats = partial_floats(rows, args.head_dim);
   const VisibleSplits splits = visible_splits(args);
   const auto attend = [&](int i, int row, float* to) {
-    const float* q =
-        args.q + (row / args.group) * args.q_stride + static_cast<size_t>(row % args.group) * args.head_dim;
     const Partial out = partial_of_row(args, to, row);
-    const typename Page::Query query(args, q);
+    const auto queries = queries_of_row<Page>(args, row);
     const int token = row / args.group;
     if (i < splits.num_in_place) {
-      attend_split<Page>(args, query, args.first_position + token, splits[i], out);
+      attend_split<Page>(args, queries, args.first_position + token, splits[i], out);
     } else {
-      attend_memory<Page>(args, query, args.parts + static_cast<size_t>(token) * args.memory.top_k,
+      attend_memory<Page>(args, queries, args.parts + static_cast<size_t>(token) * args.memory.top_k,
                           (i - splits.num_in_place) * kSplitParts, out);
     }
     return out;

@@ -70,16 +70,19 @@ float part_bound(const AttentionArgs& args, const float* q, int64_t part) {
   return ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * args.softmax_scale;
 }
 
-// The `count` candidates that some head of the group gives most of its softmax, in their old order.
+// The `count` candidates, of so many keys each, that some head of the group gives most of its softmax, in their old
+// order.
 template <typename F>
-std::vector<int64_t> first_ranks(const AttentionArgs& args, const float* q, std::vector<int64_t> candidates,
-                                 size_t count, F&& bound) {
+std::vector<int64_t> first_ranks(const AttentionArgs& args, int token, std::vector<int64_t> candidates, size_t count,
+                                 int64_t candidate_keys, F&& bound) {
   if (candidates.size() <= count) return candidates;
   std::vector<float> ranks(candidates.size()), e(candidates.size());
-  for (int head = 0; head < args.group; ++head, q += args.head_dim) {
+  for (int head = 0; head < args.group; ++head) {
+    const size_t offset = static_cast<size_t>(token) * args.q_stride + static_cast<size_t>(head) * args.head_dim;
     float max = -std::numeric_limits<float>::infinity(), lanes[16] = {};
     for (size_t i = 0; i < e.size(); ++i) {
-      e[i] = bound(args, q, candidates[i]);
+      const int distance = chunk_distance(args, candidates[i] * candidate_keys);
+      e[i] = bound(args, queries_at(args, distance) + offset, candidates[i]);
       max = e[i] > max ? e[i] : max;
     }
     for (size_t i = 0; i < e.size(); ++i) lanes[i % 16] += e[i] = exp_reference(e[i] - max);
@@ -98,14 +101,13 @@ std::vector<int64_t> first_ranks(const AttentionArgs& args, const float* q, std:
 void choose_memory_reference(const AttentionArgs& args, int32_t* parts) {
   const auto top_k = static_cast<size_t>(args.memory.top_k);
   for (int token = 0; token < args.num_tokens; ++token, parts += top_k) {
-    const float* q = args.q + static_cast<size_t>(token) * args.q_stride;
     const PageRange range = memory_pages(args, args.first_position + token);
     std::vector<int64_t> pages, candidates;
     for (int64_t page = range.begin; page < range.end; ++page) pages.push_back(page);
-    for (const int64_t page : first_ranks(args, q, pages, top_k, page_bound)) {
+    for (const int64_t page : first_ranks(args, token, pages, top_k, kPageSize, page_bound)) {
       for (int64_t part = 0; part < kPageParts; ++part) candidates.push_back(page * kPageParts + part);
     }
-    const std::vector<int64_t> chosen = first_ranks(args, q, candidates, top_k, part_bound);
+    const std::vector<int64_t> chosen = first_ranks(args, token, candidates, top_k, kPartSize, part_bound);
     for (size_t i = 0; i < top_k; ++i) parts[i] = i < chosen.size() ? static_cast<int32_t>(chosen[i]) : -1;
   }
 }

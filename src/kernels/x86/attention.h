@@ -21,6 +21,7 @@ struct Page {
   int slots[kPageParts];               // and where in them
   const std::byte* ahead;  // the page in the same place of the next split, or the page itself; nullptr: of memory
   int64_t first_key;       // position of key 0
+  int chunk_distance;      // of all its keys
 
   bool in_place() const { return ahead != nullptr; }
 };
@@ -39,14 +40,17 @@ inline Split split_at(const AttentionArgs& args, int64_t index) {
   for (int64_t page = index * kSplitPages; page < (index + 1) * kSplitPages && page < visible.end; ++page) {
     if (page >= visible.sinks_end && page < visible.window_begin) continue;
     const std::byte* data = page_data(args, page);
-    split.pages[split.count++] = {
-        {data, data, data, data}, {0, kPartSize, 2 * kPartSize, 3 * kPartSize}, data, page * kPageSize};
+    split.pages[split.count++] = {{data, data, data, data},
+                                  {0, kPartSize, 2 * kPartSize, 3 * kPartSize},
+                                  data,
+                                  page * kPageSize,
+                                  chunk_distance(args, page * kPageSize)};
   }
   return split;
 }
 
-// The parts [16 index, 16 index + 16) chosen for a token. A page of them takes the place of the last keys before the
-// query, which every window shows.
+// The parts in the places [16 index, 16 index + 16) chosen for a token. A page of them takes the place of the last keys
+// before the query, which every window shows.
 inline Split memory_split_at(const AttentionArgs& args, int token, int index) {
   const int32_t* parts = args.parts + size_t(token) * args.memory.top_k;
   Split split{};
@@ -60,9 +64,9 @@ inline Split memory_split_at(const AttentionArgs& args, int token, int index) {
       page.slots[count] = parts[count] % kPageParts * kPartSize;
     }
     page.first_key = args.first_position + token + 1 - count * kPartSize;
+    page.chunk_distance = chunk_distance(args, int64_t(parts[0]) * kPartSize);
     for (int i = count; i < kPageParts; ++i) page.pages[i] = page.pages[0], page.slots[i] = page.slots[0];
     left -= kPageParts;
-    if (count < kPageParts) left = 0;
   }
   return split;
 }
@@ -89,8 +93,9 @@ struct Partials {
 
 inline int num_rows_of(const AttentionArgs& args) { return args.num_tokens * args.group; }
 inline int64_t position_of(const AttentionArgs& args, int row) { return args.first_position + row / args.group; }
-inline const float* query_of(const AttentionArgs& args, int row) {
-  return args.q + size_t(row / args.group) * args.q_stride + size_t(row % args.group) * args.head_dim;
+inline const float* query_of(const AttentionArgs& args, int row, int distance) {
+  return queries_at(args, distance) + size_t(row / args.group) * args.q_stride +
+         size_t(row % args.group) * args.head_dim;
 }
 
 // Bit j: key `first_key + j` is visible to the row.

@@ -24,7 +24,7 @@ struct FloatBlock {
     const float* q[R];
     uint64_t visible[R];
     for (int r = 0; r < R; ++r) {
-      q[r] = query_of(args, row + r);
+      q[r] = query_of(args, row + r, page.chunk_distance);
       visible[r] = visible_keys(args, row + r, page.first_key);
     }
     for (int chunk = 0; chunk < kPageSize; chunk += 4 * kW) {

@@ -20,18 +20,19 @@ struct QueryDigits {
   float* scales;         // [rows] softmax scale included
   size_t stride;         // head_dim + wide channels
 
-  QueryDigits(const AttentionArgs& args, float* scratch) : stride(size_t(args.head_dim + args.wide.count)) {
+  // The rows in one of their rotations; scratch [rows, q8_query_floats()].
+  void set(const AttentionArgs& args, int chunk_distance, float* scratch) {
     const size_t rows = size_t(num_rows_of(args));
+    stride = size_t(args.head_dim + args.wide.count);
     scales = scratch;
     corrections = reinterpret_cast<int32_t*>(scratch + rows);
     high = reinterpret_cast<int8_t*>(scratch + 3 * rows);
     low = high + rows * stride;
-    for (size_t row = 0; row < rows; ++row) quantize(args, row);
+    for (size_t row = 0; row < rows; ++row) quantize(args, query_of(args, int(row), chunk_distance), row);
   }
 
  private:
-  void quantize(const AttentionArgs& args, size_t row) const {
-    const float* q = query_of(args, int(row));
+  void quantize(const AttentionArgs& args, const float* q, size_t row) const {
     int8_t *h = high + row * stride, *l = low + row * stride;
     const size_t n = size_t(args.head_dim);
     const bool finite = all_finite(q, n);
@@ -280,8 +281,9 @@ struct Q8Block {
     return largest <= kMinScale ? 0 : largest / 255.0f;
   }
 
+  // `q`: the rows in each rotation that a page of the split meets.
   template <int R>
-  static __attribute__((noinline)) void run(const AttentionArgs& args, const QueryDigits& q, int row,
+  static __attribute__((noinline)) void run(const AttentionArgs& args, const QueryDigits* q, int row,
                                             const Split& split, const Partials& out) {
     alignas(64) float p[R][kSplitKeys];
     alignas(64) uint8_t codes[R][kSplitKeys];
@@ -292,7 +294,7 @@ struct Q8Block {
         for (size_t at = kPageSize * out.head_dim; at < layout.v; at += 64) Isa::prefetch(ahead + at);
         prefetch_lines<8 * kPageSize>(ahead + layout.k_scales);
       }
-      score<R>(args, q, row, split.pages[n], p[0] + n * kPageSize);
+      score<R>(args, q[split.pages[n].chunk_distance], row, split.pages[n], p[0] + n * kPageSize);
     }
     for (int r = 0; r < R; ++r) {
       softmax_row(p[r], split.count * kPageSize, &out.max[row + r], &out.sum[row + r]);
@@ -342,7 +344,10 @@ struct Q8Block {
 
 class Q8Attention {
  public:
-  Q8Attention(const AttentionArgs& args, float* scratch) : args_(args), q_(args, scratch) {}
+  Q8Attention(const AttentionArgs& args, float* scratch) : args_(args) {
+    const size_t floats = size_t(num_rows_of(args)) * q8_query_floats(size_t(args.head_dim), size_t(args.wide.count));
+    for (int i = 0; i <= chunk_distance(args, 0); ++i) q_[i].set(args, i, scratch + size_t(i) * floats);
+  }
   void attend(const Split& split, RowRange rows, const Partials& out) const {
     for_each_block(args_, split, rows, out, [&](int row, int count, const Split& pages) {
       run_block<Q8Block>(count, args_, q_, row, pages, out);
@@ -351,7 +356,7 @@ class Q8Attention {
 
  private:
   const AttentionArgs& args_;
-  QueryDigits q_;
+  QueryDigits q_[kChunkDistances];
 };
 
 }  // namespace

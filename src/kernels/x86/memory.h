@@ -97,11 +97,13 @@ class MemoryChooser {
     const PageRange range = memory_pages(args_, args_.first_position + token);
     for (int i = 0; i < top_k; ++i) parts[i] = -1;
     if (range.begin == range.end) return;
-    const float* q = args_.q + size_t(token) * args_.q_stride;
-    const int num_pages = choose_pages(q, range);
-    for (int row = 0; row < args_.group; ++row) repeat(q + size_t(row) * head_dim_, row);
+    const int num_pages = choose_pages(token, range);
     const BoundRows rows{repeated_, kPageParts * head_dim_, positive_, int(head_dim_ / 4)};
-    for (int i = 0; i < num_pages; ++i) {
+    for (int i = 0, repeated = kChunkDistances; i < num_pages; ++i) {
+      if (const int distance = chunk_distance(args_, chosen_[i] * int64_t(kPageSize)); distance != repeated) {
+        for (int row = 0; row < args_.group; ++row) repeat(queries(token, distance) + size_t(row) * head_dim_, row);
+        repeated = distance;
+      }
       if (i + 1 < num_pages) prefetch_bounds(chosen_[i + 1], 2 * head_dim_, 4 * head_dim_);
       const uint16_t* lo = bounds(chosen_[i]) + 2 * head_dim_;
       bound_all_rows<PartBounds>(
@@ -121,18 +123,24 @@ class MemoryChooser {
     for (size_t at = first; at < first + 2 * count; at += 32) Isa::prefetch(bounds(page) + at);
   }
 
+  const float* queries(int token, int distance) const {
+    return queries_at(args_, distance) + size_t(token) * args_.q_stride;
+  }
+
   // Into chosen_, in order; returns how many.
-  int choose_pages(const float* q, PageRange range) {
+  int choose_pages(int token, PageRange range) {
     const int count = int(range.end - range.begin), top_k = args_.memory.top_k;
     if (count <= top_k) {
       for (int i = 0; i < count; ++i) chosen_[i] = int32_t(range.begin) + i;
       return count;
     }
-    for (int row = 0; row < args_.group; ++row) {
-      mark_positive(q + size_t(row) * head_dim_, head_dim_, positive_ + size_t(row) * (head_dim_ / 16));
-    }
-    const BoundRows rows{q, head_dim_, positive_, int(head_dim_ / 16)};
+    BoundRows rows{nullptr, head_dim_, positive_, int(head_dim_ / 16)};
     for (int i = 0; i < count; ++i) {
+      const float* q = queries(token, chunk_distance(args_, (range.begin + i) * kPageSize));
+      for (int row = 0; q != rows.q && row < args_.group; ++row) {
+        mark_positive(q + size_t(row) * head_dim_, head_dim_, positive_ + size_t(row) * (head_dim_ / 16));
+      }
+      rows.q = q;
       if (i + 2 < count) prefetch_bounds(range.begin + i + 2, 0, head_dim_);
       const uint16_t* lo = bounds(range.begin + i);
       bound_all_rows<PageBound>({&rows, lo, lo + head_dim_, args_.softmax_scale, scores_ + i, stride_}, args_.group);

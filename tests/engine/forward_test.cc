@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The forward pass as a whole: the tiny models through Engine, against the logits that transformers computes for them.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "engine/tiny_models.h"
+#include "io/gguf_file_writer.h"
+#include "model/checkpoint_names.h"
 
 namespace qwin {
 
@@ -101,6 +105,48 @@ TEST_P(ForwardTest, ThreadsDoNotChangeABit) {
   const std::vector<float> one =
       logits_of(*load_tiny(GetParam(), detect_cpu_isa(), {.num_threads = 1}), prompt.token_ids);
   EXPECT_EQ(logits_of(*load_tiny(GetParam(), detect_cpu_isa(), {.num_threads = 3}), prompt.token_ids), one);
+}
+
+// The model of qwen2_yarn with its stretched context told by GGUF metadata; its prompts are longer than the
+// original 32.
+void write_yarn_gguf(const std::string& path) {
+  const ModelFiles model = open_model_files(tiny_path("qwen2_yarn")),
+                   plain = open_model_files(tiny_path("qwen2_tied_gguf_f32"));
+  GgufFileWriter writer(path);
+  const auto add_float = [&](const char* key, double number) {
+    GgufValue value;
+    value.type = GgufType::f32, value.f = number;
+    writer.add(key, value);
+  };
+  for (const auto& [key, value] : plain.gguf.entries()) {
+    if (key != "qwen2.context_length" && key != "qwen2.rope.freq_base") writer.add(key, value);
+  }
+  writer.add_uint("qwen2.context_length", 32);
+  add_float("qwen2.rope.freq_base", 1e4);
+  writer.add_string("qwen2.rope.scaling.type", "yarn");
+  add_float("qwen2.rope.scaling.factor", 4);
+  writer.add_uint("qwen2.rope.scaling.original_context_length", 32);
+  for (const TensorInfo& tensor : model.tensors.tensors())
+    writer.add_tensor(gguf_tensor_name(tensor.name), tensor.dtype, tensor.shape);
+  for (const TensorInfo& tensor : model.tensors.tensors()) writer.write_tensor(tensor.data.data(), tensor.data.size());
+  writer.finish();
+}
+
+TEST(ForwardYarnTest, GgufMetadataGiveTransformersLogitsBeyondTheOriginalLength) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("qwin_yarn_" + std::to_string(::getpid()) + ".gguf");
+  write_yarn_gguf(path);
+  {
+    const CpuIsaScope scope(CpuIsa::float32);
+    const auto engine =
+        Engine::load(path, {.num_threads = 1, .kv_type = KvCacheType::f32, .kv_memory_bytes = 16 << 20});
+    EXPECT_EQ(engine->info().model_context_length, 128);
+    for (const GoldenPrompt& prompt : golden_prompts("qwen2_yarn")) {
+      EXPECT_GT(prompt.token_ids.size(), 32u);
+      EXPECT_LE(nmse(logits_of(*engine, prompt.token_ids), prompt.logits), 1e-8);
+    }
+  }
+  std::filesystem::remove(path);
 }
 
 INSTANTIATE_TEST_SUITE_P(TinyModels, ForwardTest, testing::ValuesIn(kTinyModels),

@@ -34,7 +34,8 @@ struct EngineOptions {
   KvCacheType kv_type = KvCacheType::f16;
   int quantize_bits = 0;  // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored
   bool float32 = false;   // compute in float32 with the weights as they are stored: slow, what others are judged by
-  uint64_t kv_memory_bytes = 0;  // 0: what the weights leave of the available memory, less 20 %
+  uint64_t kv_memory_bytes = 0;   // 0: what the weights leave of the available memory, less 20 %
+  std::string kv_directory = {};  // on a disk, where K and V lie that are too many for kv_memory_bytes; empty: nowhere
 
   int max_batch_size = 16;           // sequences that run at once
   double batch_timeout_seconds = 0;  // how long an idle engine holds a first request so that others can join it
@@ -55,7 +56,8 @@ struct EngineInfo {
   uint64_t weight_bytes = 0;   // anonymous memory of the repacked weights
   uint64_t activation_bytes = 0;
   uint64_t kv_bytes_per_token = 0;
-  uint64_t kv_memory_bytes = 0;
+  uint64_t kv_memory_bytes = 0;  // in RAM at most
+  uint64_t kv_disk_bytes = 0;    // of the file in kv_directory that all K and V lie in; 0: they fit in RAM
   int num_threads = 0;
   int max_batch_size = 0;
   int64_t context_length = 0, model_context_length = 0;

@@ -47,6 +47,7 @@ class Engine:
         can start with it; a busy one never waits.
     context_length: tokens of prompt and answer together; default the model's own, as far as KV memory allows.
     kv_type: "f16", "q8" (half the memory) or "f32". kv_memory: bytes; default what the weights leave of the memory, less 20 %.
+        kv_dir: a folder on a disk, where K and V go that are too many for kv_memory; default nowhere.
     prefix_cache: keep what was read and written for later requests that begin so; cache_dir: also on disk, across
         restarts, up to cache_max_bytes.
 
@@ -74,6 +75,7 @@ class Engine:
         num_threads: int | None = None,
         kv_type: Literal["f16", "q8", "f32"] = "f16",
         kv_memory: int | None = None,
+        kv_dir: str | os.PathLike[str] | None = None,
         prefix_cache: bool = True,
         cache_dir: str | os.PathLike[str] | None = None,
         cache_max_bytes: int = 4 << 30,
@@ -89,6 +91,7 @@ class Engine:
             "kv_type": kv_type,
             "quantize_bits": checked_bits(quantize_bits),
             "kv_memory_bytes": kv_memory or 0,
+            "kv_directory": "" if kv_dir is None else os.fspath(kv_dir),
             "prefix_cache": prefix_cache,
             "cache_directory": "" if cache_dir is None else os.fspath(cache_dir),
             "cache_max_bytes": cache_max_bytes,

@@ -44,6 +44,7 @@ nb::dict to_dict(const EngineInfo& info) {
   dict["weight_bytes"] = info.weight_bytes;
   dict["kv_bytes_per_token"] = info.kv_bytes_per_token;
   dict["kv_memory_bytes"] = info.kv_memory_bytes;
+  dict["kv_disk_bytes"] = info.kv_disk_bytes;
   dict["num_threads"] = info.num_threads;
   dict["max_batch_size"] = info.max_batch_size;
   dict["context_length"] = info.context_length;

@@ -81,6 +81,7 @@ EngineOptions engine_options(const nb::dict& values) {
   options.attention_type = attention_type_of(attention_type);
   options.overflow_policy = overflow_policy_of(overflow_policy);
   take(values, "kv_memory_bytes", options.kv_memory_bytes);
+  take(values, "kv_directory", options.kv_directory);
   take(values, "max_batch_size", options.max_batch_size);
   take(values, "batch_timeout_seconds", options.batch_timeout_seconds);
   take(values, "max_queue_length", options.max_queue_length);

@@ -46,6 +46,7 @@ void print_banner(const EngineInfo& info) {
                "context %" PRId64 " of %" PRId64 " tokens, batch %d, KV %s, %" PRIu64 " bytes a token, up to %s",
                info.context_length, info.model_context_length, info.max_batch_size, info.kv_type.c_str(),
                info.kv_bytes_per_token, bytes_text(info.kv_memory_bytes).c_str());
+  if (info.kv_disk_bytes > 0) std::fprintf(stderr, " in memory, %s on disk", bytes_text(info.kv_disk_bytes).c_str());
   const AttentionPlan& plan = info.attention;
   if (plan.window > 0)
     std::fprintf(stderr, "; window %" PRId64 ", %" PRId64 " sinks", plan.window, plan.num_sink_tokens);

@@ -11,7 +11,8 @@ namespace {
 volatile std::sig_atomic_t code = 1;
 
 extern "C" void report_lost_pages(int) {
-  static constexpr char kMessage[] = "error: io: the model's file became shorter while it was in use\n";
+  static constexpr char kMessage[] =
+      "error: io: the model's file became shorter while it was in use, or a disk failed\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
   _exit(code);
 }

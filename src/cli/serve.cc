@@ -138,6 +138,8 @@ void register_serve(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20));
   add_option(*command, "--kv-memory", engine.kv_memory_bytes,
              "bytes for keys and values; 0: what the weights leave of the memory, less 20 %");
+  add_option(*command, "--kv-dir", engine.kv_directory,
+             "a folder on a disk: keys and values that are too many for --kv-memory go there; empty: nowhere");
   add_option(*command, "--cache-dir", engine.cache_directory,
              "where the prefix cache lives on across restarts; empty: in memory alone");
   add_option(*command, "--cache-max-bytes", engine.cache_max_bytes, "bytes of files in --cache-dir");

@@ -17,6 +17,12 @@ namespace {
                                            " are available; use a smaller model, free memory, or lower --ctx");
 }
 
+[[noreturn]] void refuse_disk(const std::string& what, uint64_t needed, uint64_t available) {
+  throw Error(ErrorCode::does_not_fit, what + " needs " + std::to_string(needed) + " bytes of disk for K and V, " +
+                                           std::to_string(available) +
+                                           " may be used, four fifths of what is free; free some, or lower --ctx");
+}
+
 int64_t pages_for(int64_t tokens, int64_t page_size) { return (tokens + page_size - 1) / page_size; }
 
 }  // namespace
@@ -40,7 +46,8 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
 
   const uint64_t budget = options.kv_memory_bytes > 0 ? options.kv_memory_bytes : (available - fixed) / 5 * 4;
   if (budget > available - fixed) refuse("the KV memory", budget, available - fixed);
-  const uint64_t max_pages = std::min<uint64_t>(budget / input.page_bytes, std::numeric_limits<int32_t>::max());
+  const uint64_t on_disk = input.disk_bytes / 5 * 4, room = std::max(budget, on_disk);
+  const uint64_t max_pages = std::min<uint64_t>(room / input.page_bytes, std::numeric_limits<int32_t>::max());
 
   const int64_t wanted = options.context_length > 0 ? options.context_length : input.model_context_length;
   // One page more than the tokens need: the end of a cached text is copied before more is written to it.
@@ -52,8 +59,9 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
   const uint64_t least_pages = std::max<uint64_t>(for_window, options.context_length > 0 ? wanted_pages : 2);
   if (least_pages > max_pages) {
     const int64_t tokens = window > 0 ? window : wanted;
-    refuse((window > 0 ? "a window of " : "a context of ") + std::to_string(tokens) + " tokens",
-           fixed + least_pages * input.page_bytes, fixed + budget);
+    const std::string what = (window > 0 ? "a window of " : "a context of ") + std::to_string(tokens) + " tokens";
+    if (on_disk > 0) refuse_disk(what, least_pages * input.page_bytes, room);
+    refuse(what, fixed + least_pages * input.page_bytes, fixed + budget);
   }
   // A whole batch of the longest texts is as much as can be used at once; what they leave is for the prefix cache.
   const uint64_t most_pages = std::max(least_pages, wanted_pages * static_cast<uint64_t>(options.max_batch_size));
@@ -61,7 +69,8 @@ Capacity plan_capacity(const CapacityInput& input, const EngineOptions& options)
   return {
       .context_length = std::min<int64_t>(wanted, static_cast<int64_t>(pages - 1) * input.page_size),
       .num_pages = static_cast<int32_t>(pages),
-      .kv_memory_bytes = pages * input.page_bytes,
+      .kv_memory_bytes = std::min(pages * input.page_bytes, budget),
+      .kv_disk_bytes = pages * input.page_bytes > budget ? pages * input.page_bytes : 0,
   };
 }
 

@@ -18,12 +18,14 @@ struct CapacityInput {
   int64_t page_size = 0;
   int64_t max_step_tokens = kMaxBatchTokens;
   int64_t model_context_length = 0;
+  uint64_t disk_bytes = 0;  // free where K and V may go that are too many for the memory; 0: nowhere
 };
 
 struct Capacity {
   int64_t context_length = 0;
   int32_t num_pages = 0;
-  uint64_t kv_memory_bytes = 0;  // num_pages * page_bytes
+  uint64_t kv_memory_bytes = 0;  // num_pages * page_bytes, or what of them may be in memory
+  uint64_t kv_disk_bytes = 0;    // num_pages * page_bytes when they lie on the disk
 };
 
 // Pages with which a windowed sequence never ends: the sinks, the window and a step's tokens are held together, and

@@ -157,17 +157,22 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   check_global_heads(options.global_heads);
   fill_info(runner_options);
   const KvShape shape = kv_shape(config_, files_, runner_options.kv_type);
-  const Capacity capacity = plan_capacity({.memory = memory_info(),
-                                           .weight_bytes = info_.weight_bytes,
-                                           .activation_bytes = info_.activation_bytes,
-                                           .page_bytes = shape.page_bytes(),
-                                           .page_size = kPageSize,
-                                           .model_context_length = config_.max_positions},
-                                          options);
+  const Capacity capacity =
+      plan_capacity({.memory = memory_info(),
+                     .weight_bytes = info_.weight_bytes,
+                     .activation_bytes = info_.activation_bytes,
+                     .page_bytes = shape.page_bytes(),
+                     .page_size = kPageSize,
+                     .model_context_length = config_.max_positions,
+                     .disk_bytes = options.kv_directory.empty() ? 0 : free_disk_bytes(options.kv_directory)},
+                    options);
   info_.context_length = capacity.context_length;
   info_.kv_memory_bytes = capacity.kv_memory_bytes;
+  info_.kv_disk_bytes = capacity.kv_disk_bytes;
   runner_ = std::make_unique<Runner>(config_, files_, runner_options, on_load);
-  runner_->allocate_pages(capacity.num_pages);
+  runner_->allocate_pages(capacity.num_pages, capacity.kv_disk_bytes == 0
+                                                  ? KvDisk{}
+                                                  : KvDisk{options.kv_directory, capacity.kv_memory_bytes});
   num_pages_ = capacity.num_pages;
   std::unique_ptr<DiskArchive> archive;
   if (!options.cache_directory.empty() && options.prefix_cache) {

@@ -5,10 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/buffer.h"
+#include "kv_store/disk_memory.h"
 #include "ops/attention.h"
 
 namespace qwin {
@@ -34,14 +37,28 @@ struct KvShape {
   size_t token_bytes() const { return page_bytes() / kPageSize; }
 };
 
+// Where the pages lie that are too many for RAM.
+struct KvDisk {
+  std::string directory;            // empty: there are none
+  uint64_t max_resident_bytes = 0;  // in RAM, about
+};
+
 class KvStore {
  public:
-  // The memory is asked for at once but taken page by page, as tokens come.
-  KvStore(const KvShape& shape, int32_t num_pages) : shape_(shape), memory_(shape.page_bytes() * num_pages) {}
+  // The memory is asked for at once but taken page by page, as tokens come. Throws Error(io) for a disk at fault.
+  KvStore(const KvShape& shape, int32_t num_pages, const KvDisk& disk = {}) : shape_(shape) {
+    const size_t bytes = shape.page_bytes() * static_cast<size_t>(num_pages);
+    if (disk.directory.empty()) {
+      memory_ = Buffer(bytes);
+    } else {
+      disk_ = std::make_unique<DiskMemory>(disk.directory, bytes, disk.max_resident_bytes);
+    }
+    data_ = disk_ ? disk_->data() : memory_.data();
+  }
 
   // Valid as long as the store.
   KvView layer(int index) const {
-    return {.base = memory_.data() + shape_.layer_offset(index),
+    return {.base = data_ + shape_.layer_offset(index),
             .page_stride = shape_.page_bytes(),
             .head_stride = shape_.head_bytes(index),
             .type = shape_.type,
@@ -52,12 +69,18 @@ class KvStore {
   }
   // All layers of one page.
   std::span<std::byte> page(int32_t id) const {
-    return {memory_.data() + static_cast<size_t>(id) * shape_.page_bytes(), shape_.page_bytes()};
+    return {data_ + static_cast<size_t>(id) * shape_.page_bytes(), shape_.page_bytes()};
+  }
+  // Between steps: keeps to KvDisk::max_resident_bytes.
+  void trim() {
+    if (disk_) disk_->trim();
   }
 
  private:
   KvShape shape_;
   Buffer memory_;
+  std::unique_ptr<DiskMemory> disk_;
+  std::byte* data_ = nullptr;
 };
 
 }  // namespace qwin

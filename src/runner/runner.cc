@@ -29,9 +29,9 @@ Runner::Runner(const ModelConfig& config, const ModelFiles& files, const RunnerO
       kv_shape_(qwin::kv_shape(config, files, options.kv_type)),
       head_ranks_(options.head_ranks) {}
 
-void Runner::allocate_pages(int32_t num_pages) {
+void Runner::allocate_pages(int32_t num_pages, const KvDisk& disk) {
   QWIN_CHECK(store_ == nullptr);
-  store_ = std::make_unique<KvStore>(kv_shape_, num_pages);
+  store_ = std::make_unique<KvStore>(kv_shape_, num_pages, disk);
   for (int i = 0; i < kv_shape_.num_layers; ++i) kv_layers_.push_back(store_->layer(i));
   for (size_t i = 0; !head_ranks_.empty() && i < kv_layers_.size(); ++i)
     kv_layers_[i].global_ranks = head_ranks_.data() + i * static_cast<size_t>(kv_shape_.num_kv_heads);
@@ -46,6 +46,7 @@ void Runner::run(const Batch& batch) { run(batch, {0, model_.config().num_layers
 void Runner::run(const Batch& batch, LayerRange layers) {
   QWIN_CHECK(store_ != nullptr);
   model_.forward({.token_ids = batch.token_ids, .ranges = batch.ranges, .kv_layers = kv_layers_}, layers);
+  store_->trim();
 }
 
 }  // namespace qwin

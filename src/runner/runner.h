@@ -38,8 +38,8 @@ class Runner {
   Runner(const ModelConfig& config, const ModelFiles& files, const RunnerOptions& options,
          const LoadProgress& progress);
 
-  // Takes memory for the pages. Call once, before run().
-  void allocate_pages(int32_t num_pages);
+  // Takes memory for the pages. Call once, before run(). Throws as KvStore does.
+  void allocate_pages(int32_t num_pages, const KvDisk& disk = {});
 
   // K and V of one page, all layers.
   std::span<std::byte> page(int32_t id) { return store_->page(id); }

@@ -56,6 +56,23 @@ TEST(CapacityTest, AskedContextIsTakenOrRefusedNeverShrunk) {
   EXPECT_NE(std::string(error.what()).find("5800"), std::string::npos) << error.what();
 }
 
+TEST(CapacityTest, WhatIsTooMuchForTheMemoryGoesToADisk) {
+  CapacityInput input = kInput;
+  input.disk_bytes = 100'000;
+  const Capacity all = plan_capacity(input, {.max_batch_size = 16});
+  EXPECT_EQ(all.num_pages, 16 * 17);
+  EXPECT_EQ(all.kv_memory_bytes, 4'000u);
+  EXPECT_EQ(all.kv_disk_bytes, 27'200u);
+  EXPECT_EQ(plan_capacity(input, {.kv_memory_bytes = 300, .max_batch_size = 1}).kv_memory_bytes, 300u);
+  EXPECT_EQ(plan_capacity(input, {.max_batch_size = 2}).kv_disk_bytes, 0u) << "all of it fits in the memory";
+  input.disk_bytes = 1'000;  // 8 pages, fewer than fit in the memory
+  EXPECT_EQ(plan_capacity(input, {.max_batch_size = 16}).num_pages, 40);
+  EXPECT_EQ(plan_capacity(input, {.max_batch_size = 16}).kv_disk_bytes, 0u);
+  const Error error = error_of(input, {.context_length = 1000, .kv_memory_bytes = 300});
+  EXPECT_EQ(error.code(), ErrorCode::does_not_fit);
+  EXPECT_NE(std::string(error.what()).find("1700 bytes of disk"), std::string::npos) << error.what();
+}
+
 TEST(CapacityTest, ContextBeyondTheModelsNeedsAWindow) {
   EXPECT_EQ(error_of(kInput, {.context_length = 1025}).code(), ErrorCode::invalid_argument);
   EXPECT_EQ(plan_capacity(kInput, {.context_length = 1025, .window = 64}).context_length, 1025);

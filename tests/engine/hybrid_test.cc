@@ -137,6 +137,28 @@ TEST_P(HybridTest, TooFewPagesCostTimeAndNoAnswer) {
   EXPECT_GT(cramped->stats().preemptions, 0u);
 }
 
+// More K and V than may be in memory: what is given back is read again, the cache is larger, and no sequence waits.
+TEST_P(HybridTest, KAndVOnADiskGiveTheSameBits) {
+  const std::vector<Request> all = requests(10, 3);
+  const std::vector<std::string> alone = one_by_one(*load({.max_batch_size = 1, .prefix_cache = false}), all);
+  const uint64_t page = load()->info().kv_bytes_per_token * 64;
+  const std::filesystem::path disk = std::filesystem::current_path();  // the build's folder
+  for (const KvCacheType kv_type : {KvCacheType::f16, KvCacheType::q8}) {
+    const std::vector<std::string> expected =
+        kv_type == KvCacheType::f16 ? alone : one_by_one(*load({.kv_type = kv_type}), all);
+    const auto engine =
+        load({.kv_type = kv_type, .kv_memory_bytes = 14 * page, .kv_directory = disk, .max_batch_size = 6});
+    EXPECT_EQ(engine->info().kv_memory_bytes, 14 * page);
+    EXPECT_GE(engine->info().kv_disk_bytes, 6 * 32 * engine->info().kv_bytes_per_token * 64);
+    EXPECT_EQ(together(*engine, all), expected);
+    EXPECT_EQ(one_by_one(*engine, all), expected) << "from the cache";
+    EXPECT_EQ(engine->stats().preemptions, 0u);
+  }
+  EXPECT_EQ(load({.kv_memory_bytes = 64 << 20, .kv_directory = disk, .max_batch_size = 6})->info().kv_disk_bytes, 0u)
+      << "everything fits";
+  EXPECT_THROW(load({.kv_directory = directory_ / "nowhere"}), Error);
+}
+
 TEST_P(HybridTest, ARestartReadsMemoryFromDisk) {
   const std::vector<Request> all = requests(8, 4);
   const std::vector<std::string> alone = one_by_one(*load({.prefix_cache = false}), all);

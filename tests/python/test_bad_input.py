@@ -62,6 +62,7 @@ OPTIONS = [
     ("timeout", INFINITY),
     ("num_sink_tokens", -1),
     ("cache_max_bytes", -1),
+    ("kv_dir", "/proc/nowhere"),
     ("cache_dir", "/proc/nowhere"),
     ("tokenizer", 5),
     ("quantize_bits", "4"),

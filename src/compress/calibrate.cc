@@ -12,7 +12,7 @@
 namespace qwin {
 namespace {
 
-// The matrices that read each input of a layer, in the order of LayerInput.
+// The matrices that read each input of a layer, in the order of LayerInput; the head is in none.
 constexpr std::array<std::array<const char*, 3>, 4> kReaders = {{
     {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
     {"self_attn.o_proj.weight"},
@@ -46,11 +46,13 @@ Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadT
   for (size_t layer = 0; layer < config_.num_layers; ++layer) {
     for (size_t input = 0; input < kReaders.size(); ++input) {
       for (const char* reader : kReaders[input]) {
-        if (reader == nullptr || columns(input) % kTile != 0) continue;
-        readers_[stored_tensor_name(files, "model.layers." + std::to_string(layer) + "." + reader)] = {layer, input};
+        if (reader != nullptr) know(files, "model.layers." + std::to_string(layer) + "." + reader, layer, input);
       }
     }
   }
+  const bool is_tied = find_tensor(files, "lm_head.weight") == nullptr;
+  know(files, is_tied ? "model.embed_tokens.weight" : "lm_head.weight", config_.num_layers,
+       static_cast<size_t>(LayerInput::head));
   const RunnerOptions options{
       .isa = CpuIsa::float32, .num_threads = team.size(), .cores = allowed_cores(), .kv_type = KvType::f32};
   runner_ = std::make_unique<Runner>(config_, files, options, LoadProgress{});
@@ -59,6 +61,14 @@ Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadT
   runner_->allocate_pages(static_cast<int32_t>(pages_.size()));
   runner_->observe(
       [this](size_t layer, LayerInput which, const Matrix& x) { add(layer, static_cast<size_t>(which), x); });
+}
+
+void Calibration::know(const ModelFiles& files, const std::string& hf_name, size_t layer, size_t input) {
+  if (columns(input) % kTile == 0) readers_[stored_tensor_name(files, hf_name)] = {layer, input};
+}
+
+bool Calibration::has_input(size_t layer, size_t input) const {
+  return (layer == config_.num_layers) == (static_cast<LayerInput>(input) == LayerInput::head);
 }
 
 size_t Calibration::columns(size_t input) const {
@@ -83,15 +93,17 @@ void Calibration::read_from(size_t layer) {
   layers_.clear();
   first_layer_ = layer;
   size_t bytes = 0;
-  for (size_t input = 0; input < kNumInputs; ++input) bytes += ErrorFeedback::memory_bytes(columns(input));
+  for (size_t input = 0; input < kReaders.size(); ++input) bytes += ErrorFeedback::memory_bytes(columns(input));
   const size_t room = memory_info().available_bytes / 2 / std::max<size_t>(bytes, 1);
   if (room == 0) {
     throw Error(ErrorCode::does_not_fit, "calibration needs " + std::to_string(bytes) +
                                              " bytes a layer, and half of what is free must hold one");
   }
-  layers_.resize(std::min<size_t>(room, config_.num_layers - layer));
-  for (Layer& one : layers_) {
-    for (size_t input = 0; input < kNumInputs; ++input) one[input] = std::make_unique<ErrorFeedback>(columns(input));
+  layers_.resize(std::min<size_t>(room, config_.num_layers + 1 - layer));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    for (size_t input = 0; input < kNumInputs; ++input) {
+      if (has_input(layer + i, input)) layers_[i][input] = std::make_unique<ErrorFeedback>(columns(input));
+    }
   }
   for (size_t first = 0; first < token_ids_.size(); first += piece_) {
     Batch batch;

@@ -28,18 +28,21 @@ class Calibration {
   // tokens (or as many as the model takes), does_not_fit, and what the model is refused for.
   Calibration(const ModelFiles& files, std::string_view text, ThreadTeam& team, Progress on_tokens);
 
-  // Of the matrix of that name in the files; nullptr for one that is in no layer or has rows of no multiple of 128
-  // columns. Valid until the next call. Quickest when layers are asked for in order.
+  // Of the matrix of that name in the files; nullptr for one that multiplies nothing (an embedding that is no head) or
+  // has rows of no multiple of 128 columns. Valid until the next call. Quickest when layers are asked for in order, the
+  // head behind the last one.
   const ErrorFeedback* feedback(const std::string& tensor);
 
  private:
-  static constexpr size_t kNumInputs = 4;  // of LayerInput
-  using Layer = std::array<std::unique_ptr<ErrorFeedback>, kNumInputs>;
+  static constexpr size_t kNumInputs = 5;                                // of LayerInput
+  using Layer = std::array<std::unique_ptr<ErrorFeedback>, kNumInputs>;  // those it has
   struct Reader {
     size_t layer, input;
   };
 
   size_t columns(size_t input) const;
+  bool has_input(size_t layer, size_t input) const;
+  void know(const ModelFiles& files, const std::string& hf_name, size_t layer, size_t input);
   void read_from(size_t layer);
   void add(size_t layer, size_t input, const Matrix& x);
 

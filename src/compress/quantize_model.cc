@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "compress/quantize_tensor.h"
 #include "io/gguf_file_writer.h"
@@ -23,8 +24,9 @@ bool is_ffn(std::string_view name) {
   return name.find(".ffn_") != std::string_view::npos || name.find(".mlp.") != std::string_view::npos;
 }
 
-// -1 for one that is in no layer.
+// -1 for one that is in no layer; the head is behind the last one.
 int layer_of(std::string_view name) {
+  if (is_head(name)) return std::numeric_limits<int>::max();
   for (const std::string_view prefix : {"model.layers.", "blk."}) {
     int layer = 0;
     if (name.starts_with(prefix) &&

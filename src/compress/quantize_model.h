@@ -27,7 +27,8 @@ struct QuantizeProfile {
 // "q4", "q4-ffn8" or "q8". Throws Error(invalid_argument) for another name.
 QuantizeProfile quantize_profile(std::string_view name);
 
-// Those of no layer first: what calibration knows of a layer need not be kept once the next one is reached.
+// In the order of use, the head and the embedding last: what calibration knows of a layer need not be kept once the
+// next one is reached.
 std::vector<const TensorInfo*> tensors_by_layer(const ModelFiles& source);
 
 // A matrix with rows of a multiple of 128 columns; others keep their type.

@@ -118,6 +118,14 @@ void QwenDense::forward(const ForwardBatch& batch, LayerRange layers) {
     attention_block(i, batch);
     mlp_block(i);
   }
+  if (layers.last == config_.num_layers) show_head_input();
+}
+
+// Of all tokens: a step itself computes the logits of a few.
+void QwenDense::show_head_input() {
+  if (!observer_) return;
+  rms_norm(context_, hidden_states_, weights_.norm, config_.rms_norm_eps, normed_);
+  show(config_.num_layers, LayerInput::head, normed_);
 }
 
 void QwenDense::observe(LayerObserver observer) {

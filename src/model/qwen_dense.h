@@ -34,9 +34,9 @@ struct LayerRange {
 // The matrices of a model; those of no layer last.
 enum class ModelMatrix { q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, embed_tokens, lm_head };
 
-// What the matrices of a layer read.
-enum class LayerInput { qkv, o, gate_up, down };
-// Sees every input of a forward(), [num_tokens, columns].
+// What the matrices of a layer read, and the head behind the last layer.
+enum class LayerInput { qkv, o, gate_up, down, head };
+// Sees every input of a forward(), [num_tokens, columns]; the head's as that of layer num_layers.
 using LayerObserver = std::function<void(size_t layer, LayerInput which, const Matrix& x)>;
 
 // Sees the share of exact attention that a plan keeps, [num_tokens, num_heads].
@@ -77,6 +77,7 @@ class QwenDense {
   void fill_rope(const ForwardBatch& batch);
   void attention_block(size_t layer, const ForwardBatch& batch);
   void mlp_block(size_t layer);
+  void show_head_input();
   void show_kept(size_t layer, const Queries& queries, const ForwardBatch& batch);
   void show(size_t layer, LayerInput which, const Matrix& x) const {
     if (observer_) observer_(layer, which, x);

@@ -19,7 +19,7 @@ class CalibrateTest : public ::testing::Test {
   ThreadTeam team_{2, allowed_cores()};
 };
 
-TEST_F(CalibrateTest, KnowsEveryMatrixOfALayerAndNoOther) {
+TEST_F(CalibrateTest, KnowsEveryMatrixOfALayerAndTheHead) {
   int64_t read = 0, in_all = 0;
   Calibration calibration(files_, SpanModel::text(), team_, [&](int64_t done, int64_t total) {
     EXPECT_LE(done, total);
@@ -27,14 +27,24 @@ TEST_F(CalibrateTest, KnowsEveryMatrixOfALayerAndNoOther) {
   });
   for (const TensorInfo& tensor : files_.tensors.tensors()) {
     const ErrorFeedback* feedback = calibration.feedback(tensor.name);
-    const bool is_layer_matrix = tensor.shape.size() == 2 && tensor.name.starts_with("model.layers.");
-    ASSERT_EQ(feedback != nullptr, is_layer_matrix) << tensor.name;
+    const bool is_matrix = tensor.shape.size() == 2;  // the embedding is the head, too
+    ASSERT_EQ(feedback != nullptr, is_matrix) << tensor.name;
     if (feedback == nullptr) continue;
     EXPECT_TRUE(feedback->factorized());
     EXPECT_EQ(feedback->num_spans() * kTile, tensor.shape[1]) << tensor.name;
   }
   EXPECT_EQ(read, in_all);
   EXPECT_GE(in_all, 1000);
+}
+
+TEST_F(CalibrateTest, AnEmbeddingThatIsNoHeadMultipliesNothing) {
+  const SpanModel untied(false);
+  const ModelFiles files = untied.open();
+  Calibration calibration(files, SpanModel::text(), team_, {});
+  EXPECT_EQ(calibration.feedback("model.embed_tokens.weight"), nullptr);
+  const ErrorFeedback* head = calibration.feedback("lm_head.weight");
+  ASSERT_NE(head, nullptr);
+  EXPECT_NE(calibration.feedback("model.layers.0.mlp.gate_proj.weight"), head);
 }
 
 TEST_F(CalibrateTest, MatricesThatReadTheSameShareWhatIsKnown) {

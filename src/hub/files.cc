@@ -59,8 +59,9 @@ void digest_file(const fs::path& path, Digest& digest) {
   }
 }
 
+// `path` is empty for that of a bare file name: the working directory.
 void sync_directory(const fs::path& path) {
-  const FileHandle directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const FileHandle directory(open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // Some file systems cannot sync a directory; the rename is atomic there all the same.
   if (directory.fd() < 0 || (fsync(directory.fd()) != 0 && errno != EINVAL)) throw_file_error("sync", path, errno);
 }

@@ -32,7 +32,7 @@ std::string error_of_render(const std::string& source) {
   return error_of([&] { render(source); });
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr size_t kSmallStack = 4 << 20;  // its frames are several times larger
 #else
 constexpr size_t kSmallStack = 512 << 10;

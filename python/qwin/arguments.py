@@ -80,6 +80,26 @@ def attention_for(
     }
 
 
+def request_for(
+    *,
+    window_size: int | None,
+    global_spans: Sequence[tuple[int, int]] | None,
+    global_texts: Sequence[str] | None,
+    global_messages: Sequence[GlobalMessage] | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """What one request has besides its prompt and sampling; what is None is as the engine was loaded."""
+    return given(
+        {
+            "window": window_size,
+            "global_spans": None if global_spans is None else [tuple(span) for span in global_spans],
+            "global_texts": None if global_texts is None else list(global_texts),
+            "global_messages": None if global_messages is None else list(global_messages),
+            **others,
+        }
+    )
+
+
 def checked_bits(quantize_bits: int | None) -> int:
     """As the engine wants it: 0 leaves the weights as they are stored."""
     if quantize_bits not in (None, 4, 8):

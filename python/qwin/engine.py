@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from qwin import _core
-from qwin.arguments import AttentionType, GlobalMessage, Message, OverflowPolicy, Prompt, as_list, at_least, attention_for, checked_bits, given, is_token, plain_prompt, sampling_for
+from qwin.arguments import AttentionType, GlobalMessage, Message, OverflowPolicy, Prompt, as_list, at_least, attention_for, checked_bits, is_token, plain_prompt, request_for, sampling_for
 from qwin.batch import Request, run_all
 from qwin.errors import InvalidArgumentError
 from qwin.live_model import is_live_model, opened
@@ -160,24 +160,24 @@ class Engine:
         """
         prompts, is_list = as_list(prompt)
         params = sampling_for(max_length, sampling)
-        rest = {
-            "attention_type": attention_type,
-            "window": window_size,
-            "num_sink_tokens": num_sink_tokens,
-            "memory_top_k": memory_top_k,
-            "global_heads": global_heads,
-            "global_spans": None if global_spans is None else [tuple(span) for span in global_spans],
-            "global_texts": None if global_texts is None else list(global_texts),
-            "global_messages": None if global_messages is None else list(global_messages),
-            "overflow_policy": overflow_policy,
-            "prompt_logprobs": prompt_logprobs,
-            "client": client,
-            "priority": priority,
-            "cache_salt": cache_salt,
-            "timeout_seconds": timeout,
-        }
+        rest = request_for(
+            attention_type=attention_type,
+            window_size=window_size,
+            num_sink_tokens=num_sink_tokens,
+            memory_top_k=memory_top_k,
+            global_heads=global_heads,
+            global_spans=global_spans,
+            global_texts=global_texts,
+            global_messages=global_messages,
+            overflow_policy=overflow_policy,
+            prompt_logprobs=prompt_logprobs,
+            client=client,
+            priority=priority,
+            cache_salt=cache_salt,
+            timeout_seconds=timeout,
+        )
         ids = [self._prompt_ids(p, raw, system, tools) for p in prompts]
-        requests = [Request(one, params.to_core(), given(rest)) for one in ids]
+        requests = [Request(one, params.to_core(), rest) for one in ids]
         results = run_all(self._core, requests)
         answers: list[Any] = results if with_details else [result.text for result in results]
         return answers if is_list else answers[0]
@@ -212,21 +212,21 @@ class Engine:
             sampling["temperature"] = temperature
         params = sampling_for(max_length, sampling)
         ids = self._prompt_ids(prompt, raw, system, tools)
-        rest = {
-            "attention_type": attention_type,
-            "window": window_size,
-            "num_sink_tokens": num_sink_tokens,
-            "memory_top_k": memory_top_k,
-            "global_heads": global_heads,
-            "global_spans": None if global_spans is None else [tuple(span) for span in global_spans],
-            "global_texts": None if global_texts is None else list(global_texts),
-            "global_messages": None if global_messages is None else list(global_messages),
-            "overflow_policy": overflow_policy,
-            "client": client,
-            "priority": priority,
-            "cache_salt": cache_salt,
-        }
-        stream = self._core.submit(ids, params.to_core(), given(rest))
+        rest = request_for(
+            attention_type=attention_type,
+            window_size=window_size,
+            num_sink_tokens=num_sink_tokens,
+            memory_top_k=memory_top_k,
+            global_heads=global_heads,
+            global_spans=global_spans,
+            global_texts=global_texts,
+            global_messages=global_messages,
+            overflow_policy=overflow_policy,
+            client=client,
+            priority=priority,
+            cache_salt=cache_salt,
+        )
+        stream = self._core.submit(ids, params.to_core(), rest)
         return TextStream(stream, ids, at_least("stream_interval", stream_interval, 0))
 
     @overload

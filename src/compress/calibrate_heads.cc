@@ -48,7 +48,7 @@ HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& conf
                          .num_tokens = static_cast<int64_t>(token_ids.size()),
                          .lost = std::vector<double>(size_t{config.num_layers} * config.num_kv_heads)};
   const size_t group = config.num_heads / config.num_kv_heads;
-  size_t counted = 0;
+  const size_t first_measured = token_ids.size() / 2 / kMaxBatchTokens * kMaxBatchTokens;
   const auto add = [&](size_t layer, const Matrix& kept) {
     for (size_t head = 0; head < kept.columns; ++head) {
       double& lost = result.lost[layer * config.num_kv_heads + head / group];
@@ -60,15 +60,15 @@ HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& conf
                         .memory = {.top_k = static_cast<int32_t>(options.memory_top_k)}};
   Batch batch;
   for (size_t first = 0; first < token_ids.size(); first += kMaxBatchTokens) {
-    if (first == token_ids.size() / 2 / kMaxBatchTokens * kMaxBatchTokens) runner.observe_kept(plan, add);
+    if (first == first_measured) runner.observe_kept(plan, add);
     const auto begin = token_ids.begin() + static_cast<ptrdiff_t>(first);
     batch.token_ids.assign(begin, begin + kMaxBatchTokens);
     batch.ranges.assign(
         1, {.pages = pages.data(), .first_position = static_cast<int64_t>(first), .num_tokens = kMaxBatchTokens});
     runner.run(batch);
-    if (first >= token_ids.size() / 2 / kMaxBatchTokens * kMaxBatchTokens) counted += kMaxBatchTokens * group;
     if (on_tokens) on_tokens(static_cast<int64_t>(first + kMaxBatchTokens), static_cast<int64_t>(token_ids.size()));
   }
+  const size_t counted = (token_ids.size() - first_measured) * group;  // shares of each KV head
   for (double& lost : result.lost) lost /= static_cast<double>(counted);
   return result;
 }

@@ -27,7 +27,7 @@ ARROWS = {
     "sampling": ["core"],
     "runner": ["core", "io", "model", "ops", "kv_store"],
     "bench": ["core", "io", "tokenizer", "kernels", "ops", "model", "runner"],
-    "compress": ["core", "io", "tokenizer", "quant", "kernels", "ops", "model", "runner", "eval"],
+    "compress": ["core", "io", "tokenizer", "sampling", "quant", "kernels", "ops", "model", "runner", "eval"],
     "engine": ["core", "io", "tokenizer", "chat", "sampling", "kv_cache", "scheduler", "ops", "kv_store", "model", "runner"],
     "document": ["core", "tokenizer", "hub"],
     "eval": ["sampling", "engine"],

@@ -146,6 +146,7 @@ void quantize(const QuantizeArguments& arguments) {
     outcome.plan = make_plan(arguments.plan, arguments.calibration_file, source, options.profile, calibration.get(),
                              arguments.destination, team);
     options.profile.types = outcome.plan->types();
+    options.profile.residual_rows = outcome.plan->residual_rows();
     options.profile.group_size = outcome.plan->group_size;
   }
   ProgressBar bar("quantizing");

@@ -138,7 +138,10 @@ void print_plan(const Plan& plan) {
     const std::string type(dtype_info(item.choice().type).name);
     const Cell cell = cell_of(item.tensor);
     if (cell.layer < 0) {
-      std::printf("%s: %s, mean KL %.5f alone\n", cell.column.c_str(), type.c_str(), item.choice().loss);
+      const size_t rows = item.choice().residual_rows;
+      const std::string residual = rows == 0 ? "" : " with a residual for the " + std::to_string(rows) + " likeliest";
+      std::printf("%s: %s%s, mean KL %.5f alone\n", cell.column.c_str(), type.c_str(), residual.c_str(),
+                  item.choice().loss);
     } else {
       layers[cell.layer][cell.column] = type;
     }

@@ -7,11 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "compress/error_feedback.h"
+#include "compress/vocabulary_use.h"
 #include "io/model_files.h"
 #include "runner/runner.h"
 
@@ -33,6 +35,9 @@ class Calibration {
   // head behind the last one.
   const ErrorFeedback* feedback(const std::string& tensor);
 
+  // Of the text's tokens.
+  const VocabularyUse& vocabulary_use();
+
  private:
   static constexpr size_t kNumInputs = 5;                                // of LayerInput
   using Layer = std::array<std::unique_ptr<ErrorFeedback>, kNumInputs>;  // those it has
@@ -45,6 +50,7 @@ class Calibration {
   void know(const ModelFiles& files, const std::string& hf_name, size_t layer, size_t input);
   void read_from(size_t layer);
   void add(size_t layer, size_t input, const Matrix& x);
+  void add_use(const Batch& batch);
 
   const ModelConfig config_;
   ThreadTeam& team_;
@@ -55,6 +61,7 @@ class Calibration {
   size_t piece_ = 0;
   std::vector<int32_t> pages_;
   std::unique_ptr<Runner> runner_;
+  std::optional<VocabularyUse> use_;  // from the first reading on
   size_t first_layer_ = 0;
   std::vector<Layer> layers_;  // from first_layer_ on
   Buffer columns_;             // of one input: [columns, num_tokens]

@@ -5,6 +5,7 @@
 
 #include "compress/quantize_tensor.h"
 #include "compress/sensitivity.h"
+#include "kernels/packed_layout.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -12,7 +13,24 @@ namespace {
 
 constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q6, DType::q8};  // the first is measured
 
+constexpr size_t kResidualParts[] = {64, 32, 16, 8, 4};  // one row in so many may have a residual
+
 double relative_error(const Squares& squares) { return squares.weights > 0 ? squares.error / squares.weights : 0; }
+
+// Likely tokens have most of the loss: rows with a residual have lost nothing worth mention.
+void add_residuals(const VocabularyUse& use, const TensorInfo& tensor, PlanItem& item) {
+  for (const PlanOption& option : std::vector(item.options)) {
+    if (option.type != DType::q3 && option.type != DType::q4) continue;
+    for (const size_t part : kResidualParts) {
+      const size_t rows = tensor.shape[0] / part / kTileRows * kTileRows;
+      if (rows == 0) continue;
+      item.options.push_back({.type = option.type,
+                              .bytes = option.bytes + residual_bytes(tensor, rows),
+                              .loss = option.loss * (1 - use.expected_share(rows)),
+                              .residual_rows = rows});
+    }
+  }
+}
 
 }  // namespace
 
@@ -38,6 +56,7 @@ Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* cali
             sensitivity.loss(tensor->name, {blocks.data(), type, tensor->shape[0], tensor->shape[1]}) / error;
       item.options.push_back({type, blocks.size(), loss_by_error * error});
     }
+    if (calibration != nullptr && is_vocabulary(*tensor)) add_residuals(calibration->vocabulary_use(), *tensor, item);
     std::ranges::sort(item.options, {}, &PlanOption::bytes);
     plan.items.push_back(std::move(item));
     done += sensitivity.cost(tensor->name);
@@ -56,7 +75,10 @@ void check_plan(const Plan& plan, const ModelFiles& source) {
     const auto item = std::ranges::find(plan.items, tensor.name, &PlanItem::tensor);
     if (item == plan.items.end()) refuse(tensor.name);
     for (const PlanOption& option : item->options) {
-      if (option.bytes != tensor_bytes(tensor.name, option.type, tensor.shape)) refuse(tensor.name);
+      const uint64_t bytes =
+          tensor_bytes(tensor.name, option.type, tensor.shape) + residual_bytes(tensor, option.residual_rows);
+      if (option.bytes != bytes || option.residual_rows > tensor.shape[0]) refuse(tensor.name);
+      if (option.residual_rows > 0 && !is_vocabulary(tensor)) refuse(tensor.name);
     }
     ++found;
   }

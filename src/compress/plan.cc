@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kPlanKey = "qwin_plan";
 constexpr int kPlanVersion = 1;
+constexpr const char* kResidualRows = "residual_rows";  // absent: 0
 constexpr uint64_t kMaxUnits = 1u << 18;
 constexpr uint8_t kNoChoice = 255;
 
@@ -82,15 +83,25 @@ DType type_named(const std::string& name) {
 
 PlanItem item_of(const Json& document) {
   PlanItem item{.tensor = document.at("tensor"), .options = {}};
+  const auto rows_of = [](const Json& option) { return option.value(kResidualRows, size_t{0}); };
   const DType chosen = type_named(document.at("type"));
+  const size_t chosen_rows = rows_of(document);
   for (const Json& option : document.at("options")) {
-    if (type_named(option.at("type")) == chosen) item.chosen = item.options.size();
-    item.options.push_back({type_named(option.at("type")), option.at("bytes"), option.at("loss")});
+    const DType type = type_named(option.at("type"));
+    if (type == chosen && rows_of(option) == chosen_rows) item.chosen = item.options.size();
+    item.options.push_back({type, option.at("bytes"), option.at("loss"), rows_of(option)});
   }
-  if (item.options.empty() || item.options.size() >= kNoChoice || item.choice().type != chosen) {
+  if (item.options.empty() || item.options.size() >= kNoChoice || item.choice().type != chosen ||
+      item.choice().residual_rows != chosen_rows) {
     throw Error(ErrorCode::invalid_argument, "a plan whose choice for " + item.tensor + " is none of its options");
   }
   return item;
+}
+
+Json choice_document(const PlanOption& option) {
+  Json document{{"type", dtype_info(option.type).name}};
+  if (option.residual_rows > 0) document[kResidualRows] = option.residual_rows;
+  return document;
 }
 
 }  // namespace
@@ -105,6 +116,14 @@ double Plan::loss() const {
   double sum = 0;
   for (const PlanItem& item : items) sum += item.choice().loss;
   return sum;
+}
+
+std::map<std::string, size_t> Plan::residual_rows() const {
+  std::map<std::string, size_t> rows;
+  for (const PlanItem& item : items) {
+    if (item.choice().residual_rows > 0) rows[item.tensor] = item.choice().residual_rows;
+  }
+  return rows;
 }
 
 std::map<std::string, DType> Plan::types() const {
@@ -129,10 +148,15 @@ Json plan_document(const Plan& plan) {
   Json tensors = Json::array();
   for (const PlanItem& item : plan.items) {
     Json options = Json::array();
-    for (const PlanOption& option : item.options)
-      options.push_back({{"type", dtype_info(option.type).name}, {"bytes", option.bytes}, {"loss", option.loss}});
-    tensors.push_back(
-        {{"tensor", item.tensor}, {"type", dtype_info(item.choice().type).name}, {"options", std::move(options)}});
+    for (const PlanOption& option : item.options) {
+      Json entry = choice_document(option);
+      entry["bytes"] = option.bytes, entry["loss"] = option.loss;
+      options.push_back(std::move(entry));
+    }
+    Json entry{{"tensor", item.tensor}};
+    entry.update(choice_document(item.choice()));
+    entry["options"] = std::move(options);
+    tensors.push_back(std::move(entry));
   }
   return {{kPlanKey, kPlanVersion},
           {"group", plan.group_size},

@@ -16,7 +16,8 @@ namespace qwin {
 struct PlanOption {
   DType type = DType::q4;
   uint64_t bytes = 0;
-  double loss = 0;  // mean KL, nats, of the model with this matrix alone in that type
+  double loss = 0;           // mean KL, nats, of the model with this matrix alone in that type
+  size_t residual_rows = 0;  // rows that get what quantizing lost as a second matrix
 };
 
 struct PlanItem {
@@ -34,6 +35,7 @@ struct Plan {
   uint64_t bytes() const;
   double loss() const;  // sum of the choices' losses: what the whole model should lose, were they independent
   std::map<std::string, DType> types() const;
+  std::map<std::string, size_t> residual_rows() const;  // where there are any
 };
 
 // Chooses the options whose losses have the smallest sum within `budget` bytes: a knapsack, solved exactly, or for very

@@ -8,14 +8,17 @@
 #include <limits>
 
 #include "compress/quantize_tensor.h"
+#include "core/printable.h"
 #include "io/gguf_file_writer.h"
 #include "model/config.h"
+#include "model/row_residual.h"
+#include "quant/dequantize.h"
 #include "qwin/error.h"
 
 namespace qwin {
 namespace {
 
-bool is_head(std::string_view name) {
+bool is_vocabulary_name(std::string_view name) {
   return name == "token_embd.weight" || name == "output.weight" || name == "model.embed_tokens.weight" ||
          name == "lm_head.weight";
 }
@@ -26,7 +29,7 @@ bool is_ffn(std::string_view name) {
 
 // -1 for one that is in no layer; the head is behind the last one.
 int layer_of(std::string_view name) {
-  if (is_head(name)) return std::numeric_limits<int>::max();
+  if (is_vocabulary_name(name)) return std::numeric_limits<int>::max();
   for (const std::string_view prefix : {"model.layers.", "blk."}) {
     int layer = 0;
     if (name.starts_with(prefix) &&
@@ -52,7 +55,7 @@ class Quantizer {
 
   QuantizeReport run() {
     for (const TensorInfo* tensor : tensors_) {
-      report_.tensors.push_back(convert(*tensor));
+      convert(*tensor);
       done_ += tensor->data.size();
       report_progress(0);
     }
@@ -68,7 +71,9 @@ class Quantizer {
 
  private:
   void announce() {
-    writer_.add_uint(kOwnFormatKey, kOwnFormatVersion);
+    choose_rows();
+    writer_.add_uint(kOwnFormatKey, rows_.empty() ? kOwnFormatVersion : kResidualFormatVersion);
+    for (const auto& [name, rows] : rows_) writer_.add_uints(residual_rows_key(name), rows);
     if (source_.format == ModelFiles::Format::safetensors) {
       announce_documents();
     } else {
@@ -76,8 +81,21 @@ class Quantizer {
         if (is_kept(key)) writer_.add(key, value);
       }
     }
-    for (const TensorInfo* tensor : tensors_)
+    for (const TensorInfo* tensor : tensors_) {
       writer_.add_tensor(tensor->name, quantized_type(*tensor, options_.profile), tensor->shape);
+      if (const auto rows = rows_.find(tensor->name); rows != rows_.end())
+        writer_.add_tensor(residual_tensor_name(tensor->name), kResidualType, {rows->second.size(), tensor->shape[1]});
+    }
+  }
+
+  void choose_rows() {
+    for (const auto& [name, count] : options_.profile.residual_rows) {
+      if (options_.calibration == nullptr) {
+        throw Error(ErrorCode::invalid_argument,
+                    "rows with residuals are chosen by what a text uses: give --calibrate FILE");
+      }
+      rows_[name] = options_.calibration->vocabulary_use().most_used(count);
+    }
   }
 
   // What tells of the source's types, alignment and parts is not true of the result.
@@ -97,13 +115,14 @@ class Quantizer {
     if (source_.chat_template) writer_.add_string(kChatTemplateKey.key, *source_.chat_template);
   }
 
-  TensorReport convert(const TensorInfo& tensor) {
+  void convert(const TensorInfo& tensor) {
     TensorReport report{.name = tensor.name, .from = tensor.dtype, .to = quantized_type(tensor, options_.profile)};
     report.elements = tensor.num_elements();
     report.bytes = tensor_bytes(tensor.name, report.to, tensor.shape);
     if (report.to == tensor.dtype) {
       writer_.write_tensor(tensor.data.data(), report.bytes);
-      return report;
+      report_.tensors.push_back(std::move(report));
+      return;
     }
     const ErrorFeedback* feedback =
         options_.calibration == nullptr ? nullptr : options_.calibration->feedback(tensor.name);
@@ -112,7 +131,36 @@ class Quantizer {
         quantizer_.quantize(tensor, report.to, feedback, [&](size_t rows) { report_progress(rows * stored_row); });
     report.relative_error = squares.weights > 0 ? squares.error / squares.weights : 0;
     writer_.write_tensor(blocks.data(), blocks.size());
-    return report;
+    const DType type = report.to;
+    report_.tensors.push_back(std::move(report));
+    if (const auto rows = rows_.find(tensor.name); rows != rows_.end())
+      convert_residual(tensor, rows->second, blocks, type, feedback);
+  }
+
+  // What `blocks` [all rows of the tensor] of type `base` have lost of some of its rows.
+  void convert_residual(const TensorInfo& tensor, const std::vector<int32_t>& rows, std::span<const std::byte> blocks,
+                        DType base, const ErrorFeedback* feedback) {
+    const size_t columns = tensor.shape[1];
+    std::vector<float> lost(rows.size() * columns), kept(columns);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto row = static_cast<size_t>(rows[i]);
+      float* out = &lost[i * columns];
+      dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, out);
+      dequantize(base, blocks.data() + row * row_bytes(base, columns), columns, kept.data());
+      for (size_t k = 0; k < columns; ++k) out[k] -= kept[k];
+    }
+    const TensorInfo residual{.name = residual_tensor_name(tensor.name),
+                              .dtype = DType::f32,
+                              .shape = {rows.size(), columns},
+                              .data = FileSpan::of_memory(lost.data(), lost.size() * sizeof(float))};
+    const auto [stored, squares] = quantizer_.quantize(residual, kResidualType, feedback);
+    report_.tensors.push_back({.name = residual.name,
+                               .from = tensor.dtype,
+                               .to = kResidualType,
+                               .elements = 0,  // weights that are counted already
+                               .bytes = stored.size(),
+                               .relative_error = squares.weights > 0 ? squares.error / squares.weights : 0});
+    writer_.write_tensor(stored.data(), stored.size());
   }
 
   // `bytes` of the tensor in work are read.
@@ -123,6 +171,7 @@ class Quantizer {
   const ModelFiles& source_;
   const QuantizeOptions& options_;
   const std::vector<const TensorInfo*> tensors_;
+  std::map<std::string, std::vector<int32_t>> rows_;  // with residuals
   TensorQuantizer quantizer_;
   GgufFileWriter writer_;
   QuantizeReport report_;
@@ -152,8 +201,14 @@ bool is_quantizable(const TensorInfo& tensor) {
 DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
   if (!is_quantizable(tensor)) return tensor.dtype;
   if (const auto planned = profile.types.find(tensor.name); planned != profile.types.end()) return planned->second;
-  if (is_head(tensor.name)) return profile.head;
+  if (is_vocabulary(tensor)) return profile.head;
   return is_ffn(tensor.name) ? profile.ffn : profile.attention;
+}
+
+bool is_vocabulary(const TensorInfo& tensor) { return is_vocabulary_name(tensor.name); }
+
+uint64_t residual_bytes(const TensorInfo& tensor, size_t num_rows) {
+  return num_rows * (row_bytes(kResidualType, tensor.shape[1]) + sizeof(uint32_t));
 }
 
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
@@ -176,6 +231,12 @@ QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& o
                               ThreadTeam& team) {
   check_tensors(read_model_config(source), source);
   check_destination(source, path);
+  for (const TensorInfo& tensor : source.tensors.tensors()) {
+    if (source.tensors.find(residual_tensor_name(tensor.name)) != nullptr) {
+      throw Error(ErrorCode::invalid_argument, "the source was quantized with a residual of " + printable(tensor.name) +
+                                                   "; quantize the model it was made of");
+    }
+  }
   return Quantizer(source, options, path, team).run();
 }
 

@@ -17,11 +17,13 @@ namespace qwin {
 
 // Which type each kind of matrix becomes. Norms and biases stay as they are.
 struct QuantizeProfile {
-  DType attention = DType::q4;              // q, k, v, o
-  DType ffn = DType::q4;                    // gate, up, down
-  DType head = DType::q6;                   // the head and the embedding
-  std::map<std::string, DType> types = {};  // of the tensors a plan decides, by name
-  size_t group_size = 32;                   // columns that share a sub-scale; more only costs accuracy
+  DType attention = DType::q4;  // q, k, v, o
+  DType ffn = DType::q4;        // gate, up, down
+  DType head = DType::q6;       // the head and the embedding
+  // What a plan decides, by a tensor's name: its type, and how many of its rows get a residual.
+  std::map<std::string, DType> types = {};
+  std::map<std::string, size_t> residual_rows = {};
+  size_t group_size = 32;  // columns that share a sub-scale; more only costs accuracy
 };
 
 // "q4", "q4-ffn8" or "q8". Throws Error(invalid_argument) for another name.
@@ -34,6 +36,14 @@ std::vector<const TensorInfo*> tensors_by_layer(const ModelFiles& source);
 // A matrix with rows of a multiple of 128 columns; others keep their type.
 bool is_quantizable(const TensorInfo& tensor);
 DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile);
+
+// The head or the embedding, which may be one tensor.
+bool is_vocabulary(const TensorInfo& tensor);
+
+// Rows of a residual are Q4, too.
+inline constexpr DType kResidualType = DType::q4;
+// The bytes of a residual, the numbers of its rows among them.
+uint64_t residual_bytes(const TensorInfo& tensor, size_t num_rows);
 
 struct TensorReport {
   std::string name;
@@ -57,7 +67,8 @@ using ResultCheck = std::function<void(const std::string& path)>;
 
 struct QuantizeOptions {
   QuantizeProfile profile = {};
-  Calibration* calibration = nullptr;  // where it knows a tensor, what rounding a column loses is fed forward
+  // Where it knows a tensor, what rounding a column loses is fed forward. It chooses the rows of residuals, too.
+  Calibration* calibration = nullptr;
   QuantizeProgress progress = {};
   ResultCheck check = {};
 };
@@ -71,7 +82,8 @@ uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profil
 void check_destination(const ModelFiles& source, const std::string& path);
 
 // Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Throws Error:
-// invalid_argument when `path` is one of the source's files, non_finite, io, and what calibration, the configuration
+// invalid_argument when `path` is one of the source's files, the source has residuals, or they are asked for without
+// calibration, non_finite, io, and what calibration, the configuration
 // and the result are refused for.
 QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,
                               ThreadTeam& team);

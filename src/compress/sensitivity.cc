@@ -25,17 +25,6 @@ constexpr std::pair<ModelMatrix, const char*> kLayerMatrices[] = {
     {ModelMatrix::down_proj, "mlp.down_proj"},
 };
 
-// Calls back with the logits of every token of the last batch.
-template <typename OnLogits>
-void for_logits(Runner& runner, size_t num_tokens, size_t vocab_size, const OnLogits& on_logits) {
-  for (size_t first = 0; first < num_tokens; first += kMaxLogitRows) {
-    std::vector<int32_t> rows(std::min(kMaxLogitRows, num_tokens - first));
-    std::iota(rows.begin(), rows.end(), static_cast<int32_t>(first));
-    const Matrix logits = runner.logits(rows);
-    for (size_t i = 0; i < rows.size(); ++i) on_logits(first + i, std::span<const float>(logits.row(i), vocab_size));
-  }
-}
-
 }  // namespace
 
 Sensitivity::Sensitivity(const ModelFiles& files, std::string_view text, int num_threads)
@@ -49,8 +38,7 @@ Sensitivity::Sensitivity(const ModelFiles& files, std::string_view text, int num
   runner_->allocate_pages(static_cast<int32_t>(pages_.size()));
   for (const Batch& batch : batches_) {
     runner_->run(batch);
-    for_logits(*runner_, batch.token_ids.size(), config_.vocab_size,
-               [&](size_t, std::span<const float> logits) { reference_.add(logits); });
+    runner_->for_logits(batch.token_ids.size(), [&](size_t, std::span<const float> logits) { reference_.add(logits); });
     runner_->run(batch, {0, 0});
     const Matrix stream = runner_->residual_stream();
     streams_.emplace_back(stream.data, stream.data + stream.rows * stream.columns);
@@ -135,8 +123,9 @@ double Sensitivity::loss(const std::string& tensor, const StoredMatrix& rows) {
   for (size_t i = 0; i < batches_.size(); ++i) {
     restore(i);
     runner_->run(batches_[i], {first, config_.num_layers});
-    for_logits(*runner_, batches_[i].token_ids.size(), config_.vocab_size,
-               [&](size_t, std::span<const float> logits) { sums.add(reference_.row(position++), logits, false); });
+    runner_->for_logits(batches_[i].token_ids.size(), [&](size_t, std::span<const float> logits) {
+      sums.add(reference_.row(position++), logits, false);
+    });
   }
   size_t at = 0;
   for (auto place = begin; place != end; ++place)

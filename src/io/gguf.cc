@@ -210,9 +210,10 @@ PendingTensor read_tensor(SpanReader& reader) {
 void check_format_version(const GgufMetadata& metadata, const std::vector<PendingTensor>& tensors) {
   const bool own = std::any_of(tensors.begin(), tensors.end(), [](auto& t) { return t.info.dtype >= DType::q4; });
   const uint64_t version = metadata.get_uint(kOwnFormatKey, 0);
-  if (own && version != kOwnFormatVersion) {
+  if (own && (version < kOwnFormatVersion || version > kResidualFormatVersion)) {
     throw Error(ErrorCode::bad_version, "the file's own tensor types have version " + std::to_string(version) + "; " +
-                                            std::to_string(kOwnFormatVersion) + " can be read");
+                                            std::to_string(kOwnFormatVersion) + " and " +
+                                            std::to_string(kResidualFormatVersion) + " can be read");
   }
 }
 

@@ -26,6 +26,7 @@ inline constexpr uint64_t kMaxGgufSplits = 512;
 // A file with tensors of qwin's own types says which version of them.
 inline constexpr std::string_view kOwnFormatKey = "qwin.format_version";
 inline constexpr uint32_t kOwnFormatVersion = 1;
+inline constexpr uint32_t kResidualFormatVersion = 2;  // rows of matrices have residuals
 
 enum class GgufType : uint32_t {
   u8 = 0,

@@ -64,6 +64,15 @@ void GgufFileWriter::add_uint(std::string_view key, uint32_t value) {
   add(key, number);
 }
 
+void GgufFileWriter::add_uints(std::string_view key, const std::vector<int32_t>& values) {
+  GgufValue array;
+  array.type = GgufType::array;
+  array.element_type = GgufType::u32;
+  array.count = values.size();
+  array.elements = FileSpan::of_memory(values.data(), values.size() * sizeof(int32_t));
+  add(key, array);
+}
+
 void GgufFileWriter::add_string(std::string_view key, std::string_view text) {
   GgufValue value;
   value.type = GgufType::string;

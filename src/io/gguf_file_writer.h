@@ -19,6 +19,7 @@ class GgufFileWriter {
 
   void add(std::string_view key, const GgufValue& value);
   void add_uint(std::string_view key, uint32_t value);
+  void add_uints(std::string_view key, const std::vector<int32_t>& values);  // none is negative
   void add_string(std::string_view key, std::string_view text);
   // `shape` is outermost first.
   void add_tensor(std::string_view name, DType dtype, const std::vector<uint64_t>& shape);

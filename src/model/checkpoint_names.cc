@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/printable.h"
+#include "model/row_residual.h"
 
 namespace qwin {
 namespace {
@@ -106,6 +107,7 @@ bool split_layer_name(std::string_view name, uint64_t& layer, std::string_view& 
 // give another model. Plain extras (inv_freq buffers, layers beyond the last) change nothing.
 bool would_change_result(const ModelConfig& config, std::string_view name) {
   if (name.starts_with("rope_freqs.") || name.starts_with("rope_factors_")) return true;
+  if (name.ends_with(".residual.weight")) return true;
   uint64_t layer = 0;
   std::string_view rest;
   if (!split_layer_name(name, layer, rest) || layer >= config.num_layers) return false;
@@ -151,7 +153,11 @@ const TensorInfo& require_tensor(const ModelFiles& files, const std::string& hf_
 std::vector<std::string> check_tensors(const ModelConfig& config, const ModelFiles& files) {
   std::unordered_set<std::string> asked_for;
   for (const Requirement& requirement : required_tensors(config)) {
-    asked_for.insert(require_tensor(files, requirement.hf_name, requirement.shape).name);
+    const TensorInfo& tensor = require_tensor(files, requirement.hf_name, requirement.shape);
+    asked_for.insert(tensor.name);
+    const bool is_vocabulary = tensor.shape[0] == config.vocab_size && tensor.shape.size() == 2;
+    if (!is_vocabulary) continue;
+    if (const auto residual = find_row_residual(files, tensor)) asked_for.insert(residual->tensor->name);
   }
   std::vector<std::string> extra;
   for (const TensorInfo& tensor : files.tensors.tensors()) {

@@ -80,7 +80,7 @@ QwenDense::QwenDense(ModelConfig config, ModelWeights weights, OpsContext& conte
       input_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_)),
       down_input_(max_tokens, config_.intermediate_size),
       scratch_(2 * std::max(max_tokens, max_logit_rows), widest_input(config_), kMaxLinearParts),
-      head_(max_logit_rows, config_.vocab_size) {
+      head_(max_logit_rows, config_.vocab_size, weights_.lm_head_residual) {
   Carver carver(memory_.as<float>());
   const Activations a = carve(carver, config_, max_tokens, max_logit_rows);
   hidden_states_ = a.hidden_states, normed_ = a.normed, q_ = a.q, k_ = a.k, v_ = a.v, attention_out_ = a.attention_out;
@@ -93,7 +93,19 @@ void QwenDense::embed(std::span<const int32_t> token_ids) {
     QWIN_CHECK(token_ids[t] >= 0 && static_cast<size_t>(token_ids[t]) < table.rows);
     dequantize(table.dtype, table.data + static_cast<size_t>(token_ids[t]) * table.row_bytes(), table.columns,
                hidden_states_.row(t));
+    if (weights_.embed_residual_rows != nullptr) add_embed_residual(token_ids[t], hidden_states_.row(t));
   }
+}
+
+void QwenDense::add_embed_residual(int32_t token_id, float* embedding) {
+  const std::vector<int32_t>& rows = *weights_.embed_residual_rows;
+  const auto found = std::ranges::lower_bound(rows, token_id);
+  if (found == rows.end() || *found != token_id) return;
+  const StoredMatrix& table = weights_.embed_residual;
+  float* residual = normed_.row(0);  // not yet in use
+  dequantize(table.dtype, table.data + static_cast<size_t>(found - rows.begin()) * table.row_bytes(), table.columns,
+             residual);
+  add_row(residual, table.columns, embedding);
 }
 
 void QwenDense::fill_rope(const ForwardBatch& batch) {

@@ -74,6 +74,7 @@ class QwenDense {
 
  private:
   void embed(std::span<const int32_t> token_ids);
+  void add_embed_residual(int32_t token_id, float* embedding);
   void fill_rope(const ForwardBatch& batch);
   void attention_block(size_t layer, const ForwardBatch& batch);
   void mlp_block(size_t layer);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "model/checkpoint_names.h"
+#include "model/row_residual.h"
 #include "quant/dequantize.h"
 
 namespace qwin {
@@ -24,12 +25,20 @@ class WeightLoader {
         require_tensor(files_, "model.embed_tokens.weight", shape(config_.vocab_size, hidden));
     const StoredMatrix embed_tokens = stored(embedding);
     weights.embed_tokens = kept(embed_tokens);
+    if (const auto residual = find_row_residual(files_, embedding)) {
+      weights.embed_residual = kept(stored(*residual->tensor));
+      weights.embed_residual_rows = residual->rows;
+    }
     for (uint32_t i = 0; i < config_.num_layers; ++i)
       weights.layers.push_back(layer("model.layers." + std::to_string(i) + "."));
     weights.norm = vector("model.norm.weight", hidden);
     const TensorInfo* head = find_tensor(files_, "lm_head.weight");
     if (head != nullptr) head = &require_tensor(files_, "lm_head.weight", shape(config_.vocab_size, hidden));
     weights.lm_head = pack(head == nullptr ? embed_tokens : stored(*head), true);
+    if (const auto residual = find_row_residual(files_, head == nullptr ? embedding : *head)) {
+      weights.lm_head_residual = {.weight = pack_as(stored(*residual->tensor), packed_type(residual->tensor->dtype)),
+                                  .rows = residual->rows};
+    }
     return weights;
   }
 
@@ -69,9 +78,12 @@ class WeightLoader {
   }
 
   PackedWeight pack(const StoredMatrix& source, bool is_head) {
+    return pack_as(source, packed_type(form_, source, is_head));
+  }
+
+  PackedWeight pack_as(const StoredMatrix& source, DType type) {
     if (form_ == WeightForm::float32) return {.stored = kept(source)};
     PackedWeight weight{.stored = source};
-    const DType type = packed_type(form_, source, is_head);
     if (tiles_ != nullptr) weight = pack_weight(context_->team, source, type, tiles_ + tile_bytes_);
     if (files_.is_borrowed) weight.stored.data = nullptr;
     tile_bytes_ += packed_weight_bytes(source, type);

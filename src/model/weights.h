@@ -9,6 +9,7 @@
 #include "core/buffer.h"
 #include "model/config.h"
 #include "ops/context.h"
+#include "ops/output_head.h"
 #include "ops/packed_weight.h"
 
 namespace qwin {
@@ -32,10 +33,13 @@ struct LayerWeights {
 };
 
 struct ModelWeights {
-  StoredMatrix embed_tokens;  // [vocab_size, hidden_size], read from the file a row at a time
+  StoredMatrix embed_tokens;         // [vocab_size, hidden_size], read from the file a row at a time
+  StoredMatrix embed_residual;       // [embed_residual_rows, hidden_size], added to rows of it
+  ResidualRows embed_residual_rows;  // nullptr: none
   std::vector<LayerWeights> layers;
-  const float* norm = nullptr;  // [hidden_size]
-  PackedWeight lm_head;         // [vocab_size, hidden_size]; the tied embedding where the file has no head of its own
+  const float* norm = nullptr;    // [hidden_size]
+  PackedWeight lm_head;           // [vocab_size, hidden_size]; the tied embedding where the file has no head of its own
+  HeadResidual lm_head_residual;  // of some of its rows
 
   Buffer tiles;    // every packed weight, in the order they are read
   Buffer vectors;  // every float32 vector

@@ -19,8 +19,10 @@ size_t tiles_of(size_t vocab_size) { return (vocab_size + kTileRows - 1) / kTile
 
 }  // namespace
 
-OutputHead::OutputHead(size_t max_tokens, size_t vocab_size)
-    : num_tiles_(tiles_of(vocab_size)),
+OutputHead::OutputHead(size_t max_tokens, size_t vocab_size, const HeadResidual& residual)
+    : residual_(residual),
+      corrections_(max_tokens * residual.num_rows() * sizeof(float)),
+      num_tiles_(tiles_of(vocab_size)),
       highest_(max_tokens * num_tiles_ * sizeof(float)),
       order_(max_tokens * num_tiles_ * sizeof(float)),
       chosen_(max_tokens * kRefinedTiles * sizeof(uint32_t)) {}
@@ -29,9 +31,14 @@ void OutputHead::run(OpsContext& context, LinearInput& input, LinearScratch& scr
                      const PackedWeight& weight, const Matrix& out) {
   QWIN_CHECK(tiles_of(out.columns) == num_tiles_);
   input.set_with_remainder(context, x);
-  const LinearPart part[] = {{.weight = &weight, .out = out}};
-  const LinearSweep sweep(context, input, scratch, part);
+  const size_t rows = residual_.num_rows();
+  const LinearPart parts[] = {
+      {.weight = &weight, .out = out},
+      {.weight = &residual_.weight, .out = {corrections_.as<float>(), x.rows, rows, rows}},
+  };
+  const LinearSweep sweep(context, input, scratch, std::span(parts).first(rows == 0 ? 1 : 2));
   sweep.run_all();
+  if (rows > 0) add_residual(context, out);
   if (context.float32()) return;
 
   find_highest(context, out);
@@ -46,6 +53,16 @@ void OutputHead::run(OpsContext& context, LinearInput& input, LinearScratch& scr
       float left[kTileRows], memory[gemm_scratch_floats(1)];
       sweep.run_into({left, 1, columns, kTileRows}, 0, tile, tile + 1, x.rows + token, memory);
       add_row(left, columns, out.row(token) + tile * kTileRows);
+    }
+  });
+}
+
+void OutputHead::add_residual(OpsContext& context, const Matrix& logits) {
+  const std::vector<int32_t>& rows = *residual_.rows;
+  context.team.for_each(logits.rows, 1, [&](size_t first, size_t last, int) {
+    for (size_t t = first; t < last; ++t) {
+      const float* corrections = corrections_.as<float>() + t * rows.size();
+      for (size_t i = 0; i < rows.size(); ++i) logits.row(t)[rows[i]] += corrections[i];
     }
   });
 }

@@ -2,8 +2,10 @@
 // Executes plain batches on a model and the KV pages; knows no requests and no policy.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -51,6 +53,16 @@ class Runner {
   Matrix residual_stream() { return model_.residual_stream(); }
   // Logits [rows.size(), vocab_size] of rows of the last batch, at most kMaxLogitRows; valid until the next call.
   Matrix logits(std::span<const int32_t> rows) { return model_.logits(rows); }
+  // on_logits(row, logits [vocab_size]) for the rows from 0 on of the last batch.
+  template <typename F>
+  void for_logits(size_t num_rows, F&& on_logits) {
+    for (size_t first = 0; first < num_rows; first += kMaxLogitRows) {
+      std::vector<int32_t> rows(std::min(kMaxLogitRows, num_rows - first));
+      std::iota(rows.begin(), rows.end(), static_cast<int32_t>(first));
+      const Matrix all = logits(rows);
+      for (size_t i = 0; i < rows.size(); ++i) on_logits(first + i, std::span<const float>(all.row(i), all.columns));
+    }
+  }
   // Hidden states [rows.size(), hidden_size] after the last norm, on the same terms.
   Matrix hidden_states(std::span<const int32_t> rows) { return model_.hidden_states(rows); }
 

@@ -92,6 +92,21 @@ TEST(PlanTest, AFileKeepsAllOfIt) {
   EXPECT_EQ(read.items[4].options[2].loss, plan.items[4].options[2].loss);
 }
 
+TEST(PlanTest, AFileTellsOptionsOfOneTypeApart) {
+  Plan plan;
+  plan.items.push_back({"head", {{DType::q4, 68, 1.0}, {DType::q4, 80, 0.3, 16}, {DType::q4, 92, 0.2, 32}}});
+  choose_within(plan, 85);
+  EXPECT_EQ(plan.residual_rows(), (std::map<std::string, size_t>{{"head", 16}}));
+  const Plan read = plan_of(plan_document(plan));
+  EXPECT_EQ(read.residual_rows(), plan.residual_rows());
+  EXPECT_EQ(read.bytes(), 80u);
+  Json document = plan_document(plan);
+  document["tensors"][0]["residual_rows"] = 17;  // none of the options
+  EXPECT_EQ(error_of([&] { plan_of(document); }), "invalid_argument");
+  choose_within(plan, 68);
+  EXPECT_TRUE(plan.residual_rows().empty());
+}
+
 TEST(PlanTest, NamesWhatIsNoPlan) {
   std::mt19937 random(10);
   const Json good = plan_document(random_plan(random, 1, 1));

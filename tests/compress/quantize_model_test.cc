@@ -3,11 +3,15 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "compress/measure_plan.h"
 #include "compress/span_model.h"
 #include "core/cpu_info.h"
+#include "model/row_residual.h"
+#include "quant/dequantize.h"
+#include "runner/runner.h"
 
 namespace qwin {
 namespace {
@@ -86,7 +90,7 @@ TEST_F(QuantizeModelTest, APlanMeasuresEveryMatrix) {
   check_plan(plan, files_);
   EXPECT_EQ(plan.items.size(), 15u);  // seven a layer, and the embedding
   for (const PlanItem& item : plan.items) {
-    ASSERT_EQ(item.options.size(), 4u);
+    ASSERT_EQ(item.options.size(), 4u);  // without calibration no residuals
     EXPECT_EQ(item.options[0].type, DType::q3);
     EXPECT_GT(item.options[0].loss, item.options[1].loss) << item.tensor;
     EXPECT_GT(item.options[1].loss, item.options[2].loss) << item.tensor;
@@ -101,6 +105,112 @@ TEST_F(QuantizeModelTest, APlanMeasuresEveryMatrix) {
   Calibration calibration(files_, SpanModel::text(), team_, {});
   const Plan calibrated = measure_plan(files_, 32, &calibration, SpanModel::text(), team_, {});
   EXPECT_LT(calibrated.loss(), most);
+}
+
+// [320, 128]
+std::vector<float> embedding_of(const ModelFiles& files) {
+  const TensorInfo& matrix = *files.tensors.find("model.embed_tokens.weight");
+  std::vector<float> values(matrix.num_elements());
+  dequantize(matrix.dtype, matrix.data.data(), values.size(), values.data());
+  if (const auto residual = find_row_residual(files, matrix)) {
+    std::vector<float> added(residual->tensor->num_elements());
+    dequantize(residual->tensor->dtype, residual->tensor->data.data(), added.size(), added.data());
+    for (size_t i = 0; i < added.size(); ++i)
+      values[static_cast<size_t>((*residual->rows)[i / SpanModel::kHidden]) * SpanModel::kHidden +
+             i % SpanModel::kHidden] += added[i];
+  }
+  return values;
+}
+
+class ResidualTest : public QuantizeModelTest {
+ protected:
+  static constexpr size_t kRows = 80;
+
+  ResidualTest() {
+    profile_.types["model.embed_tokens.weight"] = DType::q4;
+    profile_.residual_rows["model.embed_tokens.weight"] = kRows;
+    report_ = quantize_model(files_, {.profile = profile_, .calibration = &calibration_}, path_, team_);
+  }
+
+  std::vector<float> logits(Runner& runner) {
+    std::vector<float> all;
+    runner.for_logits(batch_.token_ids.size(),
+                      [&](size_t, std::span<const float> row) { all.insert(all.end(), row.begin(), row.end()); });
+    return all;
+  }
+
+  Calibration calibration_{files_, SpanModel::text(), team_, {}};
+  QuantizeProfile profile_;
+  QuantizeReport report_;
+  int32_t page_ = 0;
+  Batch batch_{.token_ids = {5, 17, 80, 200, 311, 90, 41, 12}, .ranges = {{.pages = &page_, .num_tokens = 8}}};
+};
+
+TEST_F(ResidualTest, TheLikelyRowsKeepNearlyAllTheyHad) {
+  const ModelFiles written = open_model_files(path_);
+  const auto residual = find_row_residual(written, *written.tensors.find("model.embed_tokens.weight"));
+  ASSERT_TRUE(residual);
+  EXPECT_EQ(*residual->rows, calibration_.vocabulary_use().most_used(kRows));
+  const std::vector<float> exact = embedding_of(files_), kept = embedding_of(written);
+  double lost[2] = {}, whole[2] = {};
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const bool likely = std::ranges::binary_search(*residual->rows, static_cast<int32_t>(i / SpanModel::kHidden));
+    lost[likely] += std::pow(exact[i] - kept[i], 2), whole[likely] += std::pow(exact[i], 2);
+  }
+  EXPECT_GT(lost[0] / whole[0], 1e-3);
+  EXPECT_LT(lost[1] / whole[1], 2e-4);
+  EXPECT_EQ(fs::file_size(path_), report_.file_bytes);
+  EXPECT_NEAR(report_.bits_per_weight, 4.9, 0.5);  // a residual adds bytes, not weights
+}
+
+TEST_F(ResidualTest, EmbeddingAndHeadComputeWithThem) {
+  const ModelFiles written = open_model_files(path_);
+  const ModelConfig config = read_model_config(written);
+  EXPECT_TRUE(check_tensors(config, written).empty());
+  std::vector<float> dense = embedding_of(written), results[2];
+  for (const bool stands_in : {false, true}) {
+    QuantizeProfile plain = profile_;
+    plain.residual_rows.clear();
+    const std::string path = folder_ / "plain.gguf";
+    if (stands_in) quantize_model(files_, {.profile = plain, .calibration = &calibration_}, path, team_);
+    const ModelFiles files = open_model_files(stands_in ? path : path_);
+    Runner runner(config, files, {.isa = CpuIsa::float32, .cores = allowed_cores(), .kv_type = KvType::f32}, {});
+    runner.allocate_pages(1);
+    if (stands_in) {
+      const StoredMatrix matrix{reinterpret_cast<const std::byte*>(dense.data()), DType::f32, SpanModel::kVocab,
+                                SpanModel::kHidden};
+      runner.stored_matrix(ModelMatrix::embed_tokens, 0) = matrix;
+      runner.stored_matrix(ModelMatrix::lm_head, 0) = matrix;
+    }
+    runner.run(batch_);
+    results[stands_in] = logits(runner);
+  }
+  for (size_t i = 0; i < results[0].size(); ++i) ASSERT_NEAR(results[0][i], results[1][i], 2e-4) << i;
+}
+
+TEST_F(ResidualTest, PlansOfferThemForTheVocabularyWhenATextWasRead) {
+  const Plan plan = measure_plan(files_, 32, &calibration_, SpanModel::text(), team_, {});
+  check_plan(plan, files_);
+  for (const PlanItem& item : plan.items) {
+    const bool is_vocabulary = item.tensor == "model.embed_tokens.weight";
+    const auto rows = std::ranges::max(item.options, {}, &PlanOption::residual_rows).residual_rows;
+    EXPECT_EQ(rows, is_vocabulary ? kRows : 0u) << item.tensor;
+  }
+  for (const PlanOption& option : plan.items.back().options)
+    EXPECT_EQ(option.bytes, tensor_bytes("", option.type, {320, 128}) + option.residual_rows * 72);
+}
+
+TEST_F(ResidualTest, AskWhatCannotBeDone) {
+  std::string detail;
+  EXPECT_EQ(error_of([&] { quantize_model(files_, {.profile = profile_}, folder_ / "none.gguf", team_); }, &detail),
+            "invalid_argument");
+  EXPECT_THAT(detail, ::testing::HasSubstr("--calibrate"));
+  const ModelFiles written = open_model_files(path_);
+  EXPECT_EQ(error_of([&] { quantize_model(written, {}, folder_ / "again.gguf", team_); }, &detail), "invalid_argument");
+  EXPECT_THAT(detail, ::testing::HasSubstr("model.embed_tokens.weight"));
+  ModelFiles broken = written;
+  broken.gguf = {};
+  EXPECT_EQ(error_of([&] { check_tensors(read_model_config(written), broken); }), "missing_tensor");
 }
 
 TEST_F(QuantizeModelTest, APlanForAnotherModelIsRefused) {

@@ -117,7 +117,7 @@ TEST(GgufTest, ReadsVersionTwoAndEverySupportedType) {
 }
 
 TEST(GgufTest, OwnTypesComeWithTheVersionOfTheirFormat) {
-  for (const std::optional<uint32_t> version : {std::optional<uint32_t>(), std::optional<uint32_t>(2)}) {
+  for (const std::optional<uint32_t> version : {std::optional<uint32_t>(), std::optional<uint32_t>(3)}) {
     GgufWriter writer;
     if (version) writer.add_u32("qwin.format_version", *version);
     writer.add_tensor("t", DType::q4, {2, 256});

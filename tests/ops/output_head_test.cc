@@ -30,9 +30,9 @@ class OutputHeadTest : public testing::Test {
     return pack_weight(context.team, blocks_.stored, packed_type(blocks_.stored.dtype), tiles_.data());
   }
   std::vector<float> head(OpsContext& context, const PackedWeight& weight, const Matrix& x) {
-    OutputHead head(kTokens, kVocab);
+    OutputHead head(kTokens, kVocab, residual_);
     LinearInput input(2 * kTokens, kColumns);
-    LinearScratch scratch(2 * kTokens, kColumns, 1);
+    LinearScratch scratch(2 * kTokens, kColumns, 2);
     std::vector<float> logits(x.rows * kVocab);
     head.run(context, input, scratch, x, weight, {logits.data(), x.rows, kVocab, kVocab});
     return logits;
@@ -57,6 +57,7 @@ class OutputHeadTest : public testing::Test {
   std::vector<float> values_;
   Matrix x_;
   Buffer tiles_;
+  HeadResidual residual_;
 };
 
 float highest(const std::vector<float>& logits, size_t token, size_t tile) {
@@ -80,6 +81,40 @@ TEST_F(OutputHeadTest, RefinesTheTilesWithTheHighestLogitsAndNoOthers) {
     }
   }
   EXPECT_NE(coarse, fine);
+}
+
+TEST_F(OutputHeadTest, AResidualIsAddedToItsRows) {
+  const auto rows = std::make_shared<const std::vector<int32_t>>(std::vector<int32_t>{0, 17, 18, 700, 1499});
+  const StoredBlocks blocks(random_, DType::q8_0, rows->size(), kColumns);
+  for (const CpuIsa isa : {CpuIsa::float32, CpuIsa::reference}) {
+    OpsContext context(isa, 2, allowed_cores());
+    const PackedWeight weight = pack(context);
+    residual_ = {};
+    const std::vector<float> without = head(context, weight, x_);
+    Buffer tiles(packed_weight_bytes(blocks.stored, DType::q8_0));
+    const bool packed = !context.float32();
+    residual_ = {.weight = packed ? pack_weight(context.team, blocks.stored, DType::q8_0, tiles.data())
+                                  : PackedWeight{.stored = blocks.stored},
+                 .rows = rows};
+    const std::vector<float> with = head(context, weight, x_);
+    std::vector<float> residual(kTokens * rows->size());
+    LinearInput input(2 * kTokens, kColumns);
+    LinearScratch scratch(2 * kTokens, kColumns, 1);
+    const LinearPart part[] = {
+        {.weight = &residual_.weight, .out = {residual.data(), kTokens, rows->size(), rows->size()}}};
+    input.set(context, x_);
+    linear(context, input, scratch, part);
+    for (size_t t = 0; t < kTokens; ++t) {
+      for (size_t i = 0; i < rows->size(); ++i) {
+        const size_t at = t * kVocab + static_cast<size_t>((*rows)[i]);
+        EXPECT_NEAR(with[at], without[at] + residual[t * rows->size() + i], packed ? 1.0 : 1e-4) << t << " " << i;
+        EXPECT_GT(std::abs(residual[t * rows->size() + i]), 0.0f);
+      }
+      if (!packed) {
+        EXPECT_EQ(with[t * kVocab + 1], without[t * kVocab + 1]);
+      }
+    }
+  }
 }
 
 TEST_F(OutputHeadTest, ATokenAloneAndEveryRungGiveTheSameBits) {

@@ -55,6 +55,26 @@ def test_weights_are_read_as_they_were_written(quantized, span_model, name):
     assert error > 0 or source.ndim == 1
 
 
+def test_likely_rows_come_with_their_residual(span_model, tmp_path):
+    name, plan, text, out = "model.embed_tokens.weight", tmp_path / "plan.json", tmp_path / "text.txt", tmp_path / "out.gguf"
+    text.write_text("The answer is in the file: the weights make the answer, and the keys are in the pages. " * 40)
+    command = [BINARY, "quantize", span_model, out, "--calibrate", text]
+    subprocess.run([*command, "--plan", "--save-plan", plan], check=True, capture_output=True)
+    document = json.loads(plan.read_text())
+    (head,) = (t for t in document["tensors"] if t["tensor"] == name)
+    head |= next({k: o[k] for k in ("type", "residual_rows")} for o in head["options"] if o.get("residual_rows", 0) == 80)
+    plan.write_text(json.dumps(document))
+    report = subprocess.run([*command, "--use-plan", plan, "--json"], check=True, capture_output=True, text=True).stdout
+    assert "model.embed_tokens.residual.weight" in {t["name"] for t in json.loads(report)["tensors"]}
+    file = QuantizedFile(out)
+    rows = file.residual_rows[name]
+    assert len(rows) == 80 and (np.diff(rows) > 0).all()
+    errors = np.square(file.floats(name) - source_weights(span_model, name)).sum(1) / np.square(source_weights(span_model, name)).sum(1)
+    assert 10 * errors[rows].mean() < np.delete(errors, rows).mean()
+    with qwin.Engine(out, num_threads=1) as engine:
+        assert engine.generate("The answer is", max_tokens=4)
+
+
 def test_the_same_values_give_the_same_bytes(quantized, tmp_path):
     file = QuantizedFile(quantized)
     scales = {name: file.spans(name).scales for name in file.tensors if file.is_spans(name)}

@@ -32,6 +32,7 @@ BLOCK_ELEMENTS = {F32: 1, F16: 1, BF16: 1, Q3: SPAN, Q4: SPAN, Q6: SPAN, Q8: SPA
 HEAD_UNIT = 2.0**-12  # of the 12 bits of a scale
 TABLE = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int16)
 ALIGNMENT = 32
+RESIDUAL, RESIDUAL_ROWS = ".residual.weight", "qwin.residual_rows."  # a tensor's name ends so, a key begins so
 
 # GGUF's numbers of metadata types: 8 is a text, 9 an array.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -80,6 +81,8 @@ class ModelShape:
 
 def hf_name(name: str) -> str:
     """The Hugging Face name of a tensor, however the file spells it."""
+    if name.endswith(RESIDUAL):
+        return hf_name(name.removesuffix(RESIDUAL) + ".weight").removesuffix(".weight") + RESIDUAL
     match = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", name)
     if match and match[2] in HF_NAMES:
         return f"model.layers.{match[1]}.{HF_NAMES[match[2]]}.{match[3]}"
@@ -121,6 +124,11 @@ class QuantizedFile:
             if kind in BLOCK_BYTES:
                 num_bytes = math.prod(shape) // BLOCK_ELEMENTS[kind] * BLOCK_BYTES[kind]
                 self.tensors[hf_name(name)] = StoredTensor(kind, shape, begin + offset, num_bytes)
+        self.residual_rows: dict[str, NDArray[np.int64]] = {
+            hf_name(key.removeprefix(RESIDUAL_ROWS)): np.array(rows, np.int64)
+            for key, rows in self.metadata.items()
+            if key.startswith(RESIDUAL_ROWS)
+        }
 
     def shape(self) -> ModelShape:
         config = self._config()
@@ -159,10 +167,13 @@ class QuantizedFile:
         return tensor, self.bytes[tensor.offset : tensor.offset + tensor.num_bytes]
 
     def floats(self, name: str) -> Floats:
-        """A tensor of any type."""
+        """A tensor of any type, with its residual."""
         tensor, data = self._stored(name)
         if self.is_spans(name):
-            return self.spans(name).weights()
+            weights = self.spans(name).weights()
+            if name in self.residual_rows:
+                weights[self.residual_rows[name]] += self.spans(name.removesuffix(".weight") + RESIDUAL).weights()
+            return weights
         if tensor.type == BF16:
             return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(tensor.shape)
         return data.view(np.float32 if tensor.type == F32 else np.float16).astype(np.float32).reshape(tensor.shape)

@@ -7,7 +7,9 @@
 namespace qwin {
 namespace {
 
-constexpr float kRaise = 0.01f;  // of the diagonal's mean
+// Of the diagonal's mean. How columns go together differs from text to text: of the 0.5B, with 10,000 tokens, other
+// text loses less with 0.1 … 0.3 than with 0.01, or with less for inputs of fewer columns.
+constexpr float kRaise = 0.3f;
 
 struct Place {
   size_t row, column;

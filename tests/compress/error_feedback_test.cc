@@ -38,7 +38,7 @@ class ErrorFeedbackTest : public ::testing::Test {
       products += sum * sum;
     }
     for (const double value : e) squares += value * value;
-    return products + 0.01 * diagonal / kColumns * squares;
+    return products + 0.3 * diagonal / kColumns * squares;
   }
 
   // |S e|^2 as the factorization tells it, column by column.

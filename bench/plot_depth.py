@@ -46,6 +46,14 @@ def panel(title: str, lines: dict[str, list[tuple[float, float]]], offset: int) 
     return out
 
 
+def picture(body: list[str]) -> str:
+    """Two panels side by side."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}" height="{HEIGHT}">\n'
+        "<style>text{font:12px sans-serif;fill:#808080}</style>\n" + "\n".join(body) + "\n</svg>\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", nargs="+", metavar="NAME=FILE")
@@ -55,10 +63,7 @@ def main() -> None:
     body = []
     for i, (test, title) in enumerate((("prefill", "reading, tokens/s at a depth"), ("decode", "writing, tokens/s at a depth"))):
         body += panel(title, {name: points(path, test) for name, path in files.items()}, i * WIDTH)
-    args.out.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}" height="{HEIGHT}">\n'
-        "<style>text{font:12px sans-serif;fill:#808080}</style>\n" + "\n".join(body) + "\n</svg>\n"
-    )
+    args.out.write_text(picture(body))
 
 
 if __name__ == "__main__":

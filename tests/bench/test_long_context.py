@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, os.environ.get("QWIN_PYTHON_PATH", str(ROOT / "build/release/python")))
 sys.path.insert(0, str(ROOT / "bench"))
 import long_context  # noqa: E402
+import plot_long_context  # noqa: E402
 
 
 class Letters:
@@ -71,3 +72,12 @@ def test_a_pass_key_is_asked_for_at_every_depth():
     engine = Letters(lambda prompt: prompt[prompt.index("pass key is ") :][:20] if prompt.index("pass key is ") > 1500 else "no")
     result = long_context.passkey(engine, 4000, "full")
     assert result == {"passkey": 0.6, "passkey_found_at": [0.9, 0.7, 0.5]}
+
+
+def test_the_picture_shows_what_lies_above_exact_attention():
+    rows = [{"length": 80, "plan": "full", "code_perplexity": [2.0, 4.0]}, {"length": 40, "plan": "hybrid", "code_perplexity": [9, 9]},
+            {"length": 80, "plan": "sinks", "code_perplexity": [2.0, 5.0]}, {"length": 80, "plan": "hybrid", "questions": 1.0},
+            {"length": 80, "plan": "heads", "code_perplexity": [2.0, 5.0]}]
+    assert plot_long_context.above_exact(rows, 80, ["sinks", "hybrid"]) == {"window and sinks": [(40.0, 0.0), (80.0, 25.0)]}
+    panel = "".join(plot_long_context.panel("title", plot_long_context.above_exact(rows, 80, ["sinks", "hybrid"]), 0))
+    assert "window and sinks</text>" in panel and panel.count("<polyline") == 1

@@ -83,6 +83,13 @@ void add_engine_flags(CLI::App& command, ModelOptions& options) {
   add_switch(command, "--json", options.json, "print the result as JSON");
 }
 
+void add_kv_memory_flags(CLI::App& command, EngineOptions& options) {
+  add_option(command, "--kv-memory", options.kv_memory_bytes,
+             "bytes for keys and values; 0: what the weights leave of the memory, less 20 %");
+  add_option(command, "--kv-dir", options.kv_directory,
+             "a folder on a disk: keys and values that are too many for --kv-memory go there; empty: nowhere");
+}
+
 void check_model_options(const ModelOptions& options) {
   check_range("--threads", options.num_threads, 0, 1024);
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
@@ -106,8 +113,10 @@ EngineOptions attention_options(const ModelOptions& options, EngineOptions rest)
   return rest;
 }
 
-std::unique_ptr<Engine> load_engine(const ModelOptions& options) {
-  return load_engine(options, {.max_batch_size = 1, .max_step_seconds = kMaxStepSeconds}, {});
+std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options) {
+  engine_options.max_batch_size = 1;
+  engine_options.max_step_seconds = kMaxStepSeconds;
+  return load_engine(options, std::move(engine_options), {});
 }
 
 std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options,

@@ -32,14 +32,18 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // --threads, --ctx, --kv-type, --bits, --json and how tokens see each other: --attention, --window, --sinks, ….
 void add_engine_flags(CLI::App& command, ModelOptions& options);
 
+// --kv-memory and --kv-dir.
+void add_kv_memory_flags(CLI::App& command, EngineOptions& options);
+
 // Throws Error(invalid_argument) for what is out of range or contradicts itself.
 void check_model_options(const ModelOptions& options);
 // `rest` with what the options say about attention.
 EngineOptions attention_options(const ModelOptions& options, EngineOptions rest = {});
 
-// Loads the model with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws Error.
-std::unique_ptr<Engine> load_engine(const ModelOptions& options);
-// The same with more of the engine's options; what the model options say wins. Asks `stop` while loading and throws
+// Loads the model for one reader with a progress bar, then prints the banner to stderr (unless QWIN_LOG=warn). Throws
+// Error. What the model options say wins.
+std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options = {});
+// The same for many readers. Asks `stop` while loading and throws
 // Error(cancelled) when it says true.
 std::unique_ptr<Engine> load_engine(const ModelOptions& options, EngineOptions engine_options,
                                     const std::function<bool()>& stop);

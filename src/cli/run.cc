@@ -130,7 +130,7 @@ void run(const RunOptions& options) {
                 "no prompt: give one as an argument, pipe one in, or run on a terminal to chat");
   }
   if (!unicode::is_valid_utf8(prompt)) throw Error(ErrorCode::invalid_argument, "the prompt is not UTF-8");
-  const auto engine = load_engine(options.model);
+  const auto engine = load_engine(options.model, options.engine);
   if (options.prompt || piped) {
     answer_once(*engine, options, prompt);
   } else {
@@ -170,6 +170,7 @@ void register_run(CLI::App& app) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat when there is none");
   add_model_options(*command, options->model);
+  add_kv_memory_flags(*command, options->engine);
   command->add_option("PROMPT", options->prompt,
                       "what to answer; without it stdin is read, and on a terminal a chat begins");
   add_switch(*command, "--raw", options->raw, "continue the prompt as plain text, without the chat template");

@@ -14,6 +14,7 @@ namespace qwin {
 // Flags that were not given keep the model's own defaults.
 struct RunOptions {
   ModelOptions model;
+  EngineOptions engine;  // where K and V lie
   std::optional<std::string> prompt;
   std::string system;
   bool raw = false;

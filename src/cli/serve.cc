@@ -136,10 +136,7 @@ void register_serve(CLI::App& app) {
       ->check(CLI::Range(0.0, 60000.0));
   add_option(*command, "--queue", engine.max_queue_length, "requests that wait for a place; more get 429")
       ->check(CLI::Range(0, 1 << 20));
-  add_option(*command, "--kv-memory", engine.kv_memory_bytes,
-             "bytes for keys and values; 0: what the weights leave of the memory, less 20 %");
-  add_option(*command, "--kv-dir", engine.kv_directory,
-             "a folder on a disk: keys and values that are too many for --kv-memory go there; empty: nowhere");
+  add_kv_memory_flags(*command, engine);
   add_option(*command, "--cache-dir", engine.cache_directory,
              "where the prefix cache lives on across restarts; empty: in memory alone");
   add_option(*command, "--cache-max-bytes", engine.cache_max_bytes, "bytes of files in --cache-dir");

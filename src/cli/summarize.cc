@@ -102,8 +102,10 @@ void summarize(SummarizeOptions& options) {
   if (options.one_pass) document.method = DocumentMethod::one_pass;
   std::string text = document_text(options.file);
   if (options.run.model.model.empty()) options.run.model.model = only_model();
-  const auto engine = load_engine(options.run.model,
-                                  {.max_batch_size = options.max_batch_size, .max_step_seconds = kMaxStepSeconds}, {});
+  EngineOptions engine_options = options.run.engine;
+  engine_options.max_batch_size = options.max_batch_size;
+  engine_options.max_step_seconds = kMaxStepSeconds;
+  const auto engine = load_engine(options.run.model, engine_options, {});
   if (options.split_only) {
     const auto segments = split_document(*engine, text, document.segment_tokens, document.overlap);
     std::printf("%s\n", Json{{"segments", segments_json(segments)}}.dump().c_str());
@@ -153,6 +155,7 @@ void register_summarize(CLI::App& app) {
   add_switch(*command, "--split", options->split_only, "print where the segments lie, as JSON, and stop");
   add_sampling_flags(*command, options->run);
   add_engine_flags(*command, options->run.model);
+  add_kv_memory_flags(*command, options->run.engine);
   command->callback([options] { summarize(*options); });
 }
 

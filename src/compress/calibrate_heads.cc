@@ -16,7 +16,7 @@ void check(const HeadCalibrationOptions& options, int64_t num_tokens) {
   const auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, why); };
   if (options.window < kPageSize) refuse("window must be at least " + std::to_string(kPageSize));
   if (options.num_sink_tokens < 0) refuse("num_sink_tokens must be at least 0");
-  if (options.memory_top_k < 1 || options.memory_top_k > 4096) refuse("memory_top_k must be between 1 and 4096");
+  if (options.memory_top_k < 0 || options.memory_top_k > 4096) refuse("memory_top_k must be between 0 and 4096");
   // In the second half, which is measured, there has to be more than a query may find again.
   const int64_t seen = options.window + options.num_sink_tokens + kPartSize * options.memory_top_k;
   if (num_tokens / 2 <= seen) {

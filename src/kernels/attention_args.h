@@ -30,22 +30,21 @@ struct WideChannels {
 //   f32, f16   K [head_dim, 64]: 64 keys side by side; V [64, head_dim]
 //   q8         K [(head_dim + wide) / 4, 64, 4]: low digits, then the high digits of the wide channels, each + 128;
 //              V [16, head_dim, 4] signed; then a float32 scale a token, [64] for K and [64] for V
-// Then the bounds of its keys in binary16, smallest and largest of each channel: lo [head_dim] and hi [head_dim] of the
-// page, lo [head_dim, 4] and hi [head_dim, 4] of its parts of 16.
 struct KvPageLayout {
-  size_t v, k_scales, v_scales, bounds, bytes;
+  size_t v, k_scales, v_scales, bytes;
 };
 
+// The bounds of its keys in binary16, smallest and largest of each channel: lo [head_dim] and hi [head_dim] of the
+// page, lo [head_dim, 4] and hi [head_dim, 4] of its parts of 16. Every query reads them: they lie apart from K and V.
 constexpr size_t bounds_bytes(size_t head_dim) { return 2 * (2 * head_dim + 2 * kPageParts * head_dim); }
 
 constexpr KvPageLayout kv_page_layout(KvType type, size_t head_dim, size_t num_wide) {
   if (type != KvType::q8) {
     const size_t plane = kPageSize * head_dim * (type == KvType::f32 ? 4 : 2);
-    return {plane, 0, 0, 2 * plane, 2 * plane + bounds_bytes(head_dim)};
+    return {plane, 0, 0, 2 * plane};
   }
   const size_t v = kPageSize * (head_dim + num_wide), scales = v + kPageSize * head_dim;
-  const size_t bounds = scales + 8 * kPageSize;
-  return {v, scales, scales + 4 * kPageSize, bounds, bounds + bounds_bytes(head_dim)};
+  return {v, scales, scales + 4 * kPageSize, scales + 8 * kPageSize};
 }
 
 // Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 alone.
@@ -54,7 +53,8 @@ using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, cons
 
 // Writes the bounds of a part of a page whose keys are all stored, and with its last part those of the page. Numbers
 // beyond binary16 count as its largest.
-using BoundKeysFn = void (*)(std::byte* page, size_t head_dim, const WideChannels& wide, int part);
+using BoundKeysFn = void (*)(const std::byte* page, size_t head_dim, const WideChannels& wide, int part,
+                             std::byte* bounds);
 
 // Hybrid attention: from position `from` on, a query sees the sinks, a window that begins at the border of a page, and
 // of what lies between them the `top_k` parts that choose_memory() finds for it; before, it sees every key.
@@ -92,7 +92,7 @@ struct AttentionArgs {
   WideChannels wide;
   float* scratch;          // attention_scratch_floats()
   MemoryPlan memory = {};  // with it: window >= 64, num_sinks whole pages
-  size_t bounds = 0;       // kv_page_layout().bounds
+  size_t bounds = 0;       // those of page p lie at base + pages[p] * page_stride + bounds
   // [num_tokens, memory.top_k] chosen for each token: position / 16, in order, then -1. Four of them are read as a
   // page, so those of another chunk_distance() begin at a multiple of four, with -1 before them.
   const int32_t* parts = {};

@@ -22,6 +22,7 @@ namespace {
 
 constexpr uint64_t kPieceBytes = uint64_t{1} << 20;  // that the hand takes at a time
 constexpr uint64_t kTurnBytes = uint64_t{64} << 20;  // and at most between two steps
+constexpr uint8_t kFetched = 1, kUsed = 2;           // of a page
 
 [[noreturn]] void fail(const std::string& directory, const std::string& what, int error) {
   throw Error(ErrorCode::io, directory + ": " + what + ": " + std::strerror(error));
@@ -39,14 +40,17 @@ int open_nameless(const std::string& directory) {
   return file;
 }
 
-// Pages of 4 KiB that had to be found, read or made, each by a fault of its own since nothing is read ahead.
+// Pages of 4 KiB that had to be read or made, each by a fault of its own.
 int64_t page_faults() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_majflt;
 }
 
-uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
+uint64_t page_size() {
+  static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
 
 uint64_t whole_pages(uint64_t bytes) { return (bytes + page_size() - 1) / page_size() * page_size(); }
 
@@ -77,6 +81,7 @@ DiskMemory::DiskMemory(const std::string& directory, uint64_t bytes, uint64_t ma
   }
   if (data_ != nullptr) {
     madvise(data_, size_, MADV_RANDOM);  // what lies beside a piece is another head's
+    pages_ = std::vector<std::atomic<uint8_t>>(size_ / page_size());
     return;
   }
   const int error = failed != 0 ? failed : errno;
@@ -102,20 +107,53 @@ uint64_t DiskMemory::resident_bytes(uint64_t begin, uint64_t end) const {
   return bytes;
 }
 
-// A second chance for each page: the system drops from its cache what no process has mapped. Unmapping what is left
-// shows, when the hand comes by again, which pages were used in the meantime.
-void DiskMemory::give_back(uint64_t begin, uint64_t end) const {
-  const auto offset = static_cast<off_t>(begin), length = static_cast<off_t>(end - begin);
+void DiskMemory::will_read(const std::byte* data, size_t bytes) {
+  const uint64_t first = static_cast<uint64_t>(data - data_) / page_size();
+  const uint64_t end = (static_cast<uint64_t>(data - data_) + bytes + page_size() - 1) / page_size();
+  uint64_t missing_begin = end, missing_end = first;
+  for (uint64_t page = first; page < end; ++page) {
+    const uint8_t state = pages_[page].load(std::memory_order_relaxed);
+    if (state == (kFetched | kUsed)) continue;
+    pages_[page].store(kFetched | kUsed, std::memory_order_relaxed);
+    if ((state & kFetched) != 0) continue;
+    missing_begin = std::min(missing_begin, page);
+    missing_end = page + 1;
+  }
+  if (missing_begin >= missing_end) return;
+  const uint64_t missing = (missing_end - missing_begin) * page_size();
+  madvise(data_ + missing_begin * page_size(), missing, MADV_WILLNEED);
+  fetched_.fetch_add(missing, std::memory_order_relaxed);
+}
+
+// A second chance for each page: what was used since the hand came by last stays.
+void DiskMemory::give_back_unused(uint64_t begin, uint64_t end) {
   constexpr unsigned kWrite = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const auto offset = static_cast<off_t>(begin), length = static_cast<off_t>(end - begin);
   if (sync_file_range(file_, offset, length, kWrite) != 0) fail(directory_, "K and V cannot be written", errno);
-  posix_fadvise(file_, offset, length, POSIX_FADV_DONTNEED);
-  madvise(data_ + begin, end - begin, MADV_DONTNEED);
+  uint64_t unused = begin;  // from here on
+  for (uint64_t at = begin; at < end; at += page_size()) {
+    const uint8_t state = pages_[at / page_size()].load(std::memory_order_relaxed);
+    const bool was_used = (state & kUsed) != 0;
+    pages_[at / page_size()].store(was_used ? kFetched : 0, std::memory_order_relaxed);
+    if (!was_used) continue;
+    drop(unused, at);
+    unused = at + page_size();
+  }
+  drop(unused, end);
+}
+
+void DiskMemory::drop(uint64_t begin, uint64_t end) const {
+  if (begin >= end) return;
+  madvise(data_ + begin, end - begin, MADV_DONTNEED);  // the system keeps what is mapped
+  posix_fadvise(file_, static_cast<off_t>(begin), static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
 }
 
 void DiskMemory::trim() {
   const int64_t faults = page_faults();
-  if (measured_ + static_cast<uint64_t>(faults - measured_faults_) * page_size() <= max_resident_) return;
+  const uint64_t come = static_cast<uint64_t>(faults - measured_faults_) * page_size() + fetched_;
+  if (measured_ + come <= max_resident_) return;
   measured_ = resident_bytes();
+  fetched_ = 0;
   measured_faults_ = faults;
   // A little at a time, unless it has become too much for that.
   uint64_t turn = measured_ > max_resident_ + max_resident_ / 8 ? 2 * size_ : std::min(kTurnBytes, size_);
@@ -125,7 +163,7 @@ void DiskMemory::trim() {
   while (measured_ > max_resident_ && turn > 0) {
     const uint64_t end = std::min(hand_ + kPieceBytes, size_), before = resident_bytes(hand_, end);
     if (before > 0) {
-      give_back(hand_, end);
+      give_back_unused(hand_, end);
       measured_ -= std::min(measured_, before - std::min(before, resident_bytes(hand_, end)));
     }
     turn -= std::min(turn, end - hand_);

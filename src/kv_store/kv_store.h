@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes of the KV pages: page p holds, for every layer and KV head, 64 tokens of K and V
-// (kernels/attention_args.h).
+// The bytes of the KV pages: page p holds, for every layer and KV head, 64 tokens of K and V, and behind them, for
+// every layer and KV head, the bounds of the keys (kernels/attention_args.h).
 #pragma once
 
 #include <cstddef>
@@ -27,13 +27,17 @@ struct KvShape {
   size_t head_bytes(int layer) const {
     return kv_page_layout(type, static_cast<size_t>(head_dim), static_cast<size_t>(num_wide(layer))).bytes;
   }
-  // Bytes of a page before this layer; layer num_layers: of the whole page.
+  // Bytes of a page before this layer's K and V; layer num_layers: before all bounds.
   size_t layer_offset(int layer) const {
     size_t bytes = 0;
     for (int i = 0; i < layer; ++i) bytes += head_bytes(i) * static_cast<size_t>(num_kv_heads);
     return bytes;
   }
-  size_t page_bytes() const { return layer_offset(num_layers); }
+  size_t bounds_offset(int layer) const {
+    const size_t heads = static_cast<size_t>(layer) * static_cast<size_t>(num_kv_heads);
+    return layer_offset(num_layers) + heads * bounds_bytes(static_cast<size_t>(head_dim));
+  }
+  size_t page_bytes() const { return bounds_offset(num_layers); }
   size_t token_bytes() const { return page_bytes() / kPageSize; }
 };
 
@@ -61,11 +65,13 @@ class KvStore {
     return {.base = data_ + shape_.layer_offset(index),
             .page_stride = shape_.page_bytes(),
             .head_stride = shape_.head_bytes(index),
+            .bounds = shape_.bounds_offset(index) - shape_.layer_offset(index),
             .type = shape_.type,
             .num_kv_heads = shape_.num_kv_heads,
             .head_dim = shape_.head_dim,
             .num_wide = shape_.num_wide(index),
-            .wide_channels = shape_.wide.empty() ? nullptr : shape_.wide[static_cast<size_t>(index)].channels.data()};
+            .wide_channels = shape_.wide.empty() ? nullptr : shape_.wide[static_cast<size_t>(index)].channels.data(),
+            .fetcher = disk_.get()};
   }
   // All layers of one page.
   std::span<std::byte> page(int32_t id) const {

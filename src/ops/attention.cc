@@ -99,7 +99,7 @@ class AttentionWork {
         .scratch = scratch,
         .memory = {.top_k = remembers ? static_cast<int32_t>(num_parts(*range)) : 0,
                    .from = own ? 0 : range->memory.from},
-        .bounds = kv_page_layout(kv_.type, kv_.head_dim, kv_.num_wide).bounds,
+        .bounds = kv_.bounds_of(head) - head * kv_.head_stride,
         .parts = parts,
         .chunks = chunks(row, column),
     };
@@ -162,6 +162,33 @@ void place_parts(const AttentionArgs& args, int found, std::span<const int32_t> 
         place = (place + kPageParts - 1) / kPageParts * kPageParts;
       places[place++] = *part;
     }
+  }
+}
+
+// What queries find their memory by.
+void fetch_bounds(const KvView& kv, const AttentionArgs& args) {
+  const PageRange pages = memory_pages(args, args.first_position + args.num_tokens - 1);
+  for (int64_t page = pages.begin; page < pages.end; ++page)
+    kv.fetcher->will_read(args.base + args.bounds + static_cast<size_t>(args.pages[page]) * args.page_stride,
+                          bounds_bytes(static_cast<size_t>(args.head_dim)));
+}
+
+// What an item reads: pages in place, and those of which parts were chosen. All of a page is asked for, since the keys
+// of a part lie in all of its K.
+void fetch_keys(const KvView& kv, const AttentionArgs& args) {
+  const size_t bytes = kv_page_layout(kv.type, args.head_dim, args.wide.count).bytes;
+  const auto fetch = [&](int64_t page) {
+    kv.fetcher->will_read(args.base + static_cast<size_t>(args.pages[page]) * args.page_stride, bytes);
+  };
+  const VisiblePages seen = visible_pages(args);
+  for (int64_t page = 0; page < seen.sinks_end; ++page) fetch(page);
+  for (int64_t page = seen.window_begin; page < seen.end; ++page) fetch(page);
+  const size_t num_parts = static_cast<size_t>(args.num_tokens) * args.memory.top_k;
+  int64_t last = -1;
+  for (const int32_t part : std::span(args.parts, num_parts)) {
+    if (part < 0 || part / kPageParts == last) continue;
+    last = part / kPageParts;
+    fetch(last);
   }
 }
 
@@ -275,7 +302,7 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
     context.team.for_each(range.num_tokens, 16, [&](size_t begin, size_t end, int) {
       for (size_t t = begin; t < end; ++t) {
         const int64_t position = range.first_position + static_cast<int64_t>(t);
-        std::byte* page = kv.base + static_cast<size_t>(range.pages[position / kPageSize]) * kv.page_stride;
+        std::byte* page = kv.page(range.pages[position / kPageSize]);
         for (size_t h = 0; h < static_cast<size_t>(kv.num_kv_heads); ++h) {
           const size_t column = h * kv.head_dim;
           store(k.row(range.first_row + t) + column, v.row(range.first_row + t) + column, kv.head_dim, kv.wide(h),
@@ -291,11 +318,11 @@ void store_kv(OpsContext& context, const Matrix& k, const Matrix& v, const KvVie
       for (size_t i = begin; i < end; ++i) {
         const int64_t page = first_page + static_cast<int64_t>(i) / kv.num_kv_heads;
         const size_t head = i % kv.num_kv_heads;
-        std::byte* keys = kv.base + static_cast<size_t>(range.pages[page]) * kv.page_stride + head * kv.head_stride;
+        std::byte* const data = kv.page(range.pages[page]);
         for (int part = 0; part < kPageParts; ++part) {
           const int64_t part_end = page * kPageSize + (part + 1) * kPartSize;
           if (part_end > range.first_position && part_end <= end_position)
-            bound(keys, kv.head_dim, kv.wide(head), part);
+            bound(data + head * kv.head_stride, kv.head_dim, kv.wide(head), part, data + kv.bounds_of(head));
         }
       }
     });
@@ -306,7 +333,15 @@ void attention(OpsContext& context, const Queries& q, const KvView& kv, std::spa
                int64_t layer_window, const Matrix& out) {
   const AttentionFn kernel = context.kernels.attention[static_cast<int>(kv.type)];
   AttentionWork work(q, kv, ranges, layer_window, out);
+  const auto fetch = [&](auto&& what) {
+    if (kv.fetcher == nullptr) return;
+    context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) what(kv, work.item(i, nullptr));
+    });
+  };
+  fetch(fetch_bounds);
   choose_memory(context, work);
+  fetch(fetch_keys);
   const auto threads = static_cast<size_t>(context.team.size());
   if (threads > 1 && work.num_items() < kItemsPerMember * threads) return attend_in_pieces(context, work, kernel);
   context.team.for_each(work.num_items(), 1, [&](size_t begin, size_t end, int member) {

@@ -17,12 +17,24 @@ struct WideKeyChannels {
   std::vector<int16_t> channels;  // [num_kv_heads, count]
 };
 
-// Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride. For q8 with the wide
-// channels of K: num_wide a head, [num_kv_heads, num_wide].
+// K and V that may lie on a disk: hears what is read next, so that what is not in memory comes all at once.
+class KvFetcher {
+ public:
+  // Thread-safe; returns before the bytes are there.
+  virtual void will_read(const std::byte* data, size_t bytes) = 0;
+
+ protected:
+  ~KvFetcher() = default;
+};
+
+// Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride, and the bounds of its
+// keys at base + p * page_stride + bounds, head after head. For q8 with the wide channels of K: num_wide a head,
+// [num_kv_heads, num_wide].
 struct KvView {
   std::byte* base = nullptr;
   size_t page_stride = 0;
   size_t head_stride = 0;
+  size_t bounds = 0;
   KvType type = KvType::f16;
   int num_kv_heads = 0;
   int head_dim = 0;
@@ -31,7 +43,10 @@ struct KvView {
   // [num_kv_heads] the place of each head when all heads of the model are put in order of how much of a text they need;
   // nullptr: not known.
   const int32_t* global_ranks = nullptr;
+  KvFetcher* fetcher = nullptr;  // nullptr: all of it is in memory
 
+  std::byte* page(int32_t id) const { return base + static_cast<size_t>(id) * page_stride; }
+  size_t bounds_of(size_t head) const { return bounds + head * bounds_bytes(static_cast<size_t>(head_dim)); }
   WideChannels wide(size_t head) const { return {wide_channels + head * static_cast<size_t>(num_wide), num_wide}; }
 };
 

@@ -223,6 +223,18 @@ def test_the_plan_of_attention_is_shown():
         "type": "hybrid", "window": 64, "num_sink_tokens": 64, "memory_top_k": 8, "hybrid_from": 64}
 
 
+def test_keys_and_values_may_lie_on_a_disk(tmp_path):
+    disk = ("--kv-memory", "1", "--kv-dir", Path(BINARY).parent)  # not tmp_path, which may lie in memory
+    arguments = ("run", MODEL, "hi " * 30, "--raw", *GREEDY)
+    out, err = qwin(*arguments, *disk)
+    assert "in memory" in err and "on disk" in err
+    assert json.loads(out)["token_ids"] == as_json(*arguments)["token_ids"]
+    assert refused(*arguments, "--kv-dir", tmp_path / "nowhere", kind="io")[-1].count("nowhere")
+    document = tmp_path / "text.txt"
+    document.write_text(TEXT)
+    assert qwin("summarize", document, *ASK, *disk)[0] == qwin("summarize", document, *ASK, "--no-journal")[0]
+
+
 @pytest.mark.parametrize("flags", [
     ("--max-tokens", "0"), ("--max-tokens", "-1"), ("--temperature", "-1"), ("--temperature", "nan"), ("--top-p", "0"),
     ("--top-k", "-2"), ("--min-p", "2"), ("--repetition-penalty", "0"), ("--seed", "-1"),
@@ -440,6 +452,8 @@ def test_calibrate_heads_writes_what_global_heads_need(tmp_path):
     refused(*ask, "--global-text", "not there", kind="invalid_argument")
     refused(*ask, "--global-messages", "answer", kind="invalid_argument")
     refused("calibrate-heads", model, text, "--tokens", 1024, kind="invalid_argument")  # the window shows all of it
+    without = as_json("calibrate-heads", model, text, *small[:-1], 0, "--json")["lost"]  # no memory: more is lost
+    assert all(a > b for a, b in zip(without, heads["lost"]))
 
 
 # --- documents ------------------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ struct MemorySequence {
         k(random_floats(random, static_cast<size_t>(length) * dim)),
         v(random_floats(random, static_cast<size_t>(length) * dim)),
         q(random_floats(random, static_cast<size_t>(kChunkDistances) * c.num_tokens * c.group * dim, 3.0f)),
-        memory((length + kPageSize - 1) / kPageSize * layout.bytes) {
+        page_bytes(layout.bytes + bounds_bytes(dim)),
+        memory((length + kPageSize - 1) / kPageSize * page_bytes) {
     std::ranges::fill(memory, std::byte{0xff});  // a NaN wherever a number is read
     for (int32_t i = 0; i < (length + kPageSize - 1) / kPageSize; ++i) pages.push_back(i);
     std::ranges::shuffle(pages, random);
@@ -54,12 +55,13 @@ struct MemorySequence {
       kernels.store_kv[static_cast<int>(type)](k.data() + at * dim, v.data() + at * dim, dim, wide, page_of(at),
                                                static_cast<size_t>(at % kPageSize));
       if (at % kPartSize == kPartSize - 1) {
-        kernels.bound_keys[static_cast<int>(type)](page_of(at), dim, wide,
-                                                   static_cast<int>(at % kPageSize / kPartSize));
+        kernels.bound_keys[static_cast<int>(type)](page_of(at), dim, wide, static_cast<int>(at % kPageSize / kPartSize),
+                                                   bounds_of(at));
       }
     }
   }
-  std::byte* page_of(int64_t at) { return memory.data() + pages[at / kPageSize] * layout.bytes; }
+  std::byte* page_of(int64_t at) { return memory.data() + pages[at / kPageSize] * page_bytes; }
+  std::byte* bounds_of(int64_t at) { return page_of(at) + layout.bytes; }
 
   AttentionArgs args(const MemoryCase& c, float* out, float* scratch, const int32_t* parts) {
     const size_t columns = c.group * dim, plane = q.size() / kChunkDistances;
@@ -69,7 +71,7 @@ struct MemorySequence {
             .out_stride = columns,
             .base = memory.data(),
             .pages = pages.data(),
-            .page_stride = layout.bytes,
+            .page_stride = page_bytes,
             .num_tokens = c.num_tokens,
             .first_position = c.first_position,
             .group = c.group,
@@ -80,7 +82,7 @@ struct MemorySequence {
             .wide = wide,
             .scratch = scratch,
             .memory = {.top_k = c.top_k, .from = c.from},
-            .bounds = layout.bounds,
+            .bounds = layout.bytes,
             .parts = parts,
             .chunks = {c.chunk, q.data() + plane, q.data() + 2 * plane}};
   }
@@ -92,6 +94,7 @@ struct MemorySequence {
   int64_t length;
   GuardedArray<float> k, v;
   GuardedArray<float> q;  // [3, num_tokens, group * head_dim]
+  size_t page_bytes;
   GuardedArray<std::byte> memory;
   std::vector<int32_t> pages;
 };
@@ -233,7 +236,7 @@ TEST_P(MemoryTest, BoundsAreThoseOfTheStoredKeys) {
   const MemoryCase c{256, 1, 1, 48, 4};
   MemorySequence sequence(random_, kernels_, type(), c);
   for (int64_t page = 0; page < 4; ++page) {
-    const auto* bounds = reinterpret_cast<const uint16_t*>(sequence.page_of(page * kPageSize) + sequence.layout.bounds);
+    const auto* bounds = reinterpret_cast<const uint16_t*>(sequence.bounds_of(page * kPageSize));
     for (size_t d = 0; d < sequence.dim; ++d) {
       float page_lo = 1e30f, page_hi = -1e30f;
       for (size_t part = 0; part < kPageParts; ++part) {
@@ -265,7 +268,8 @@ TEST_P(MemoryTest, AKeyThatMatchesIsFound) {
     kernels_.store_kv[static_cast<int>(type())](k.data(), k.data(), sequence.dim, sequence.wide,
                                                 sequence.page_of(needle), needle % kPageSize);
     for (int part = 0; part < kPageParts; ++part) {
-      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(needle), sequence.dim, sequence.wide, part);
+      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(needle), sequence.dim, sequence.wide, part,
+                                                    sequence.bounds_of(needle));
     }
     const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
     EXPECT_NE(std::ranges::find(parts, needle / kPartSize), parts.end()) << needle;
@@ -282,7 +286,8 @@ TEST_P(MemoryTest, NumbersThatAreNotFiniteChooseSomethingThatIsThere) {
     kernels_.store_kv[static_cast<int>(type())](k.data(), k.data(), sequence.dim, sequence.wide, sequence.page_of(300),
                                                 300 % kPageSize);
     for (int part = 0; part < kPageParts; ++part) {
-      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(300), sequence.dim, sequence.wide, part);
+      kernels_.bound_keys[static_cast<int>(type())](sequence.page_of(300), sequence.dim, sequence.wide, part,
+                                                    sequence.bounds_of(300));
     }
     const GuardedArray<int32_t> parts = choose(kernels_, c, sequence), expected = choose(reference_, c, sequence);
     ASSERT_TRUE(std::ranges::equal(parts, expected)) << fault;

@@ -3,10 +3,16 @@
 #include "kv_store/disk_memory.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "qwin/error.h"
 
@@ -17,6 +23,15 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // The build's folder: TempDir() may lie in memory.
 std::string disk() { return std::filesystem::current_path(); }
+
+bool is_resident(const std::byte* data, size_t bytes) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(data) + bytes;
+  std::vector<unsigned char> in_memory((end - begin + page - 1) / page);
+  EXPECT_EQ(mincore(reinterpret_cast<void*>(begin), end - begin, in_memory.data()), 0);
+  return std::ranges::all_of(in_memory, [](auto flags) { return (flags & 1) != 0; });
+}
 
 TEST(DiskMemoryTest, KeepsToItsMemoryAndLosesNothing) {
   DiskMemory memory(disk(), 12 * kMiB, 2 * kMiB);
@@ -41,14 +56,33 @@ TEST(DiskMemoryTest, WhatIsUsedOftenStays) {
   DiskMemory memory(disk(), 16 * kMiB, 6 * kMiB);
   std::memset(memory.data(), 1, 16 * kMiB);
   for (int turn = 0; turn < 8; ++turn) {
-    for (uint64_t at = 0; at < kMiB; at += 4096) memory.data()[at] = std::byte{2};                      // always
-    for (uint64_t at = 0; at < kMiB; at += 4096) memory.data()[(turn + 2) * kMiB + at] = std::byte{3};  // once
+    memory.will_read(memory.data(), kMiB);                      // always
+    memory.will_read(memory.data() + (turn + 2) * kMiB, kMiB);  // once
+    for (uint64_t at = 0; at < kMiB; at += 4096) {
+      memory.data()[at] = std::byte{2};
+      memory.data()[(turn + 2) * kMiB + at] = std::byte{3};
+    }
     memory.trim();
+    EXPECT_TRUE(turn < 4 || is_resident(memory.data(), kMiB)) << turn;
   }
   EXPECT_LE(memory.resident_bytes(), 7 * kMiB);
   EXPECT_EQ(memory.data()[0], std::byte{2});
   EXPECT_EQ(memory.data()[3 * kMiB], std::byte{3});
   EXPECT_EQ(memory.data()[3 * kMiB + 1], std::byte{1});
+}
+
+TEST(DiskMemoryTest, WhatIsAskedForComesWithoutBeingTouched) {
+  DiskMemory memory(disk(), 8 * kMiB, kMiB);
+  std::memset(memory.data(), 7, 8 * kMiB);
+  memory.trim();
+  const std::byte* const wanted = memory.data() + 3 * kMiB + 5;  // bytes across a border of pages
+  ASSERT_FALSE(is_resident(wanted, 4096));
+  memory.will_read(wanted, 4096);
+  for (int i = 0; i < 1000 && !is_resident(wanted, 4096); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(is_resident(wanted, 4096));
+  EXPECT_FALSE(is_resident(wanted + 4096, 4096));
+  for (size_t i = 0; i < 4096; ++i) ASSERT_EQ(wanted[i], std::byte{7});
 }
 
 TEST(DiskMemoryTest, LeavesNoFileBehind) {

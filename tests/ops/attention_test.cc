@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <random>
+#include <span>
 
 #include "core/cpu_info.h"
 #include "ops/stored_blocks.h"
@@ -57,14 +59,15 @@ class Cache {
  public:
   explicit Cache(KvType type) : memory_(kPages * page_bytes(type)), type_(type) {}
   KvView view() const {
-    return {memory_.data(), page_bytes(type_), page_bytes(type_) / kKvHeads,       type_,
-            kKvHeads,       kHeadDim,          type_ == KvType::q8 ? kNumWide : 0, kWide};
+    const size_t head = head_bytes(type_), bounds = kKvHeads * head;
+    return {memory_.data(), page_bytes(type_), head, bounds, type_, kKvHeads, kHeadDim, num_wide(type_), kWide};
   }
+  size_t bytes() const { return kPages * page_bytes(type_); }
 
  private:
-  static size_t page_bytes(KvType type) {
-    return kKvHeads * kv_page_layout(type, kHeadDim, type == KvType::q8 ? kNumWide : 0).bytes;
-  }
+  static int num_wide(KvType type) { return type == KvType::q8 ? kNumWide : 0; }
+  static size_t head_bytes(KvType type) { return kv_page_layout(type, kHeadDim, num_wide(type)).bytes; }
+  static size_t page_bytes(KvType type) { return kKvHeads * (head_bytes(type) + bounds_bytes(kHeadDim)); }
   Buffer memory_;
   KvType type_;
 };
@@ -184,6 +187,68 @@ TEST_P(AttentionOpTest, BatchMatesDoNotChangeABit) {
   std::vector<float> out(q.size());
   attention(context, Matrix{q.data(), rows, columns, columns}, view, ranges, 0, {out.data(), rows, columns, columns});
   EXPECT_EQ(out, expected);
+}
+
+// Memory without numbers, into which comes what attention says it will read.
+class Disk : public KvFetcher {
+ public:
+  explicit Disk(const Cache& from) : from_(from), memory_(from.bytes()) {
+    std::memset(memory_.data(), 0xff, memory_.size());
+  }
+  KvView view() {
+    KvView view = from_.view();
+    view.base = memory_.data();
+    view.fetcher = this;
+    return view;
+  }
+  void will_read(const std::byte* data, size_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    fetched_ += bytes;
+    std::memcpy(memory_.data() + (data - memory_.data()), from_.view().base + (data - memory_.data()), bytes);
+  }
+  size_t fetched() const { return fetched_; }
+
+ private:
+  const Cache& from_;
+  Buffer memory_;
+  std::mutex mutex_;
+  size_t fetched_ = 0;
+};
+
+TEST_P(AttentionOpTest, SaysWhatItWillReadAndReadsNothingElse) {
+  Sequence sequence(4);
+  OpsContext context(GetParam(), 2, {});
+  const auto check = [&](KvType type, const Windows& windows, size_t count, std::span<const int32_t> global_parts) {
+    const Cache cache(type);
+    const QueryRange all{sequence.pages.data(), 0, 0, kLength};
+    store_kv(context, Sequence::rows(sequence.k, 0, kLength), Sequence::rows(sequence.v, 0, kLength), cache.view(),
+             {&all, 1});
+    Disk disk(cache);
+    const size_t first = kLength - count;
+    const QueryRange range{.pages = sequence.pages.data(),
+                           .first_position = static_cast<int64_t>(first),
+                           .num_tokens = count,
+                           .window = windows.request,
+                           .num_sinks = windows.sinks,
+                           .memory = windows.memory,
+                           .global_parts = global_parts};
+    std::vector<float> expected(count * kHeads * kHeadDim), out(expected.size());
+    const Queries q = sequence.queries(first, count, windows.chunk);
+    attention(context, q, cache.view(), {&range, 1}, windows.layer,
+              {expected.data(), count, kHeads * kHeadDim, kHeads * kHeadDim});
+    attention(context, q, disk.view(), {&range, 1}, windows.layer,
+              {out.data(), count, kHeads * kHeadDim, kHeads * kHeadDim});
+    EXPECT_EQ(out, expected) << "window " << windows.request << ", memory " << windows.memory.top_k;
+    return disk.fetched();
+  };
+  const int32_t parts[] = {7, 8, 20};
+  for (const KvType type : {KvType::f32, KvType::f16, KvType::q8}) {
+    for (const size_t count : {1, 40}) {
+      for (const Windows& windows : kWindows) check(type, windows, count, {});
+      for (const Windows& windows : kHybrids) check(type, windows, count, parts);
+    }
+    EXPECT_LT(check(type, {64, 64, 0, {2, 0}}, 1, {}), check(type, {}, 1, {}));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Rungs, AttentionOpTest, testing::Values(CpuIsa::reference, detect_cpu_isa()),

@@ -94,7 +94,8 @@ void attend_split(const AttentionArgs& args, const std::vector<typename Page::Qu
 template <typename Page>
 void attend_memory(const AttentionArgs& args, const std::vector<typename Page::Query>& queries, const int32_t* parts,
                    int first, const Partial& out) {
-  const size_t page_bytes = args.bounds;  // all before the bounds
+  const size_t page_bytes =
+      kv_page_layout(Page::kType, static_cast<size_t>(args.head_dim), static_cast<size_t>(args.wide.count)).bytes;
   std::vector<std::byte> memory(kSplitPages * page_bytes);
   SeenPage<Page> pages[kSplitPages];
   bool seen[kSplitParts] = {};

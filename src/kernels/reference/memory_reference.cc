@@ -26,10 +26,9 @@ struct Bounds {
 };
 
 template <typename Page>
-void bound_keys(std::byte* page, size_t head_dim, const WideChannels& wide, int part) {
+void bound_keys(const std::byte* page, size_t head_dim, const WideChannels& wide, int part, std::byte* bounds) {
   const Page keys(static_cast<int>(head_dim), wide, page);
-  const size_t offset = kv_page_layout(Page::kType, head_dim, static_cast<size_t>(wide.count)).bounds;
-  const Bounds to(reinterpret_cast<uint16_t*>(page + offset), head_dim);
+  const Bounds to(reinterpret_cast<uint16_t*>(bounds), head_dim);
   for (size_t d = 0; d < head_dim; ++d) {
     float lo = kLargestHalf, hi = -kLargestHalf;
     for (int slot = part * kPartSize; slot < (part + 1) * kPartSize; ++slot) {

@@ -178,8 +178,11 @@ void BatchLoop::work_once(std::unique_lock<std::mutex>& lock) {
     compute(step);
     lock.lock();
     settle(step, now() - before);
-  } else if (ended_.empty()) {
-    wait(lock, step);
+  } else {
+    lock.unlock();
+    runner_.trim_pages();  // after pages of the cache on disk
+    lock.lock();
+    if (ended_.empty()) wait(lock, step);
   }
   deliver(lock);
 }

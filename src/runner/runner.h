@@ -46,6 +46,8 @@ class Runner {
   // K and V of one page, all layers.
   std::span<std::byte> page(int32_t id) { return store_->page(id); }
   void copy_page(int32_t from, int32_t to);
+  // Keeps to KvDisk::max_resident_bytes, as every run does, after pages came from elsewhere.
+  void trim_pages() { store_->trim(); }
   // Requires: 1 … kMaxBatchTokens tokens.
   void run(const Batch& batch);
   // A part of it, on the terms of QwenDense::forward().

@@ -30,6 +30,9 @@ struct QuantizeArguments {
   bool json = false, repair = false;
 };
 
+// Rows of a calibrated head in Q4 that get a residual: one in so many.
+constexpr size_t kResidualPart = 8;
+
 DType own_type(const std::string& name) {
   if (name == "q4") return DType::q4;
   if (name == "q6") return DType::q6;
@@ -43,6 +46,10 @@ QuantizeProfile profile_of(const QuantizeArguments& arguments) {
   }
   const std::string by_bits = arguments.bits == 8 ? "q8" : "q4";
   QuantizeProfile profile = quantize_profile(arguments.profile.empty() ? by_bits : arguments.profile);
+  if (!arguments.calibration_file.empty()) {
+    if (profile.head == DType::q6) profile.head = DType::q4;
+    profile.residual_part = kResidualPart;
+  }
   if (!arguments.head.empty()) profile.head = own_type(arguments.head);
   if (arguments.group_size == profile.group_size) return profile;
   if (profile.attention == DType::q8 && profile.ffn == DType::q8 && profile.head == DType::q8) {
@@ -173,7 +180,9 @@ void register_quantize(CLI::App& app) {
   add_option(*command, "--profile", arguments->profile,
              "q4 (the default: blocks in 4 bits), q4-ffn8 (FFN and head in 8 bits) or q8");
   add_option(*command, "--bits", arguments->bits, "4 or 8: short for --profile q4 or q8")->check(CLI::IsMember({4, 8}));
-  add_option(*command, "--head", arguments->head, "the head and the embedding: q4, q6 or q8 instead of the profile's");
+  add_option(*command, "--head", arguments->head,
+             "the head and the embedding: q4, q6 or q8 instead of the profile's; calibrated, q4 has a residual for "
+             "likely rows");
   add_option(*command, "--calibrate", arguments->calibration_file,
              "a text the model reads first: what rounding a column loses is made good in the columns after it");
   add_option(*command, "--group", arguments->group_size,

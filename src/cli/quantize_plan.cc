@@ -15,8 +15,8 @@ namespace qwin {
 namespace {
 
 struct Sizes {
-  uint64_t elements = 0, kept_bytes = 0;  // of all tensors; of those that keep their type
-  uint64_t matrix_bytes = 0;              // of the others, by the profile
+  uint64_t elements = 0, kept_bytes = 0;          // of all tensors; of those that keep their type
+  uint64_t matrix_bytes = 0, residual_bytes = 0;  // of the others, by the profile
 };
 
 Sizes sizes_of(const ModelFiles& source, const QuantizeProfile& profile) {
@@ -25,6 +25,7 @@ Sizes sizes_of(const ModelFiles& source, const QuantizeProfile& profile) {
     sizes.elements += tensor.num_elements();
     const uint64_t bytes = tensor_bytes(tensor.name, quantized_type(tensor, profile), tensor.shape);
     (is_quantizable(tensor) ? sizes.matrix_bytes : sizes.kept_bytes) += bytes;
+    sizes.residual_bytes += residual_bytes(tensor, residual_rows(tensor, profile));
   }
   return sizes;
 }
@@ -47,7 +48,7 @@ double size_of(const std::string& text, uint64_t elements) {
 uint64_t budget_of(const PlanArguments& arguments, const ModelFiles& source, const QuantizeProfile& profile,
                    size_t num_matrices, const std::string& path, ThreadTeam& team) {
   const Sizes sizes = sizes_of(source, profile);
-  if (!arguments.has_target()) return sizes.matrix_bytes;
+  if (!arguments.has_target()) return sizes.matrix_bytes + sizes.residual_bytes;
   double budget = arguments.target_bits * static_cast<double>(sizes.elements) / 8;
   uint64_t others = sizes.kept_bytes;
   if (!arguments.target_size.empty()) {
@@ -125,8 +126,9 @@ Plan make_plan(const PlanArguments& arguments, const std::string& calibration_fi
   Plan plan = is_stored ? plan_of(parse_json(read_text(arguments.use_file), "the plan", ErrorCode::invalid_argument))
                         : measure(arguments, calibration_file, source, profile.group_size, calibration, team);
   check_plan(plan, source);
-  if (!is_stored || arguments.plan || arguments.has_target())
-    choose_within(plan, budget_of(arguments, source, profile, plan.items.size(), path, team));
+  const bool chooses = !is_stored || arguments.plan || arguments.has_target();
+  if (chooses && calibration != nullptr) offer_residuals(plan, source, calibration->vocabulary_use());
+  if (chooses) choose_within(plan, budget_of(arguments, source, profile, plan.items.size(), path, team));
   if (!arguments.save_file.empty()) save(plan, arguments.save_file);
   return plan;
 }

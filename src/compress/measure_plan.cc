@@ -5,7 +5,6 @@
 
 #include "compress/quantize_tensor.h"
 #include "compress/sensitivity.h"
-#include "kernels/packed_layout.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -16,21 +15,6 @@ constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q6, DType::q8};  // the
 constexpr size_t kResidualParts[] = {64, 32, 16, 8, 4};  // one row in so many may have a residual
 
 double relative_error(const Squares& squares) { return squares.weights > 0 ? squares.error / squares.weights : 0; }
-
-// Likely tokens have most of the loss: rows with a residual have lost nothing worth mention.
-void add_residuals(const VocabularyUse& use, const TensorInfo& tensor, PlanItem& item) {
-  for (const PlanOption& option : std::vector(item.options)) {
-    if (option.type != DType::q3 && option.type != DType::q4) continue;
-    for (const size_t part : kResidualParts) {
-      const size_t rows = tensor.shape[0] / part / kTileRows * kTileRows;
-      if (rows == 0) continue;
-      item.options.push_back({.type = option.type,
-                              .bytes = option.bytes + residual_bytes(tensor, rows),
-                              .loss = option.loss * (1 - use.expected_share(rows)),
-                              .residual_rows = rows});
-    }
-  }
-}
 
 }  // namespace
 
@@ -56,13 +40,34 @@ Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* cali
             sensitivity.loss(tensor->name, {blocks.data(), type, tensor->shape[0], tensor->shape[1]}) / error;
       item.options.push_back({type, blocks.size(), loss_by_error * error});
     }
-    if (calibration != nullptr && is_vocabulary(*tensor)) add_residuals(calibration->vocabulary_use(), *tensor, item);
     std::ranges::sort(item.options, {}, &PlanOption::bytes);
     plan.items.push_back(std::move(item));
     done += sensitivity.cost(tensor->name);
     if (progress) progress(done, total);
   }
   return plan;
+}
+
+void offer_residuals(Plan& plan, const ModelFiles& source, const VocabularyUse& use) {
+  for (PlanItem& item : plan.items) {
+    const TensorInfo* tensor = source.tensors.find(item.tensor);
+    if (tensor == nullptr || !is_vocabulary(*tensor)) continue;
+    const DType chosen = item.choice().type;
+    std::erase_if(item.options, [](const PlanOption& option) { return option.residual_rows > 0; });
+    item.chosen =
+        static_cast<size_t>(std::ranges::find(item.options, chosen, &PlanOption::type) - item.options.begin());
+    for (const PlanOption& option : std::vector(item.options)) {
+      if (option.type != DType::q3 && option.type != DType::q4) continue;
+      for (const size_t part : kResidualParts) {
+        const size_t rows = rows_of_part(*tensor, part);
+        if (rows == 0) continue;
+        item.options.push_back({.type = option.type,
+                                .bytes = option.bytes + residual_bytes(*tensor, rows),
+                                .loss = option.loss * (1 - use.expected_share(rows)),
+                                .residual_rows = rows});
+      }
+    }
+  }
 }
 
 void check_plan(const Plan& plan, const ModelFiles& source) {

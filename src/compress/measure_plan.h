@@ -16,6 +16,11 @@ namespace qwin {
 Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* calibration, std::string_view text,
                   ThreadTeam& team, const QuantizeProgress& progress);
 
+// Offers the head and the embedding, where they are Q3 or Q4, with residuals, too. Likely tokens have most of the loss,
+// and rows with a residual lose nothing worth mention: so it falls by the share of use that these rows are expected to
+// have. Choices stay, but for residuals that were there before.
+void offer_residuals(Plan& plan, const ModelFiles& source, const VocabularyUse& use);
+
 // Throws Error(invalid_argument) when the plan decides other tensors than this model has.
 void check_plan(const Plan& plan, const ModelFiles& source);
 

@@ -10,6 +10,7 @@
 #include "compress/quantize_tensor.h"
 #include "core/printable.h"
 #include "io/gguf_file_writer.h"
+#include "kernels/packed_layout.h"
 #include "model/config.h"
 #include "model/row_residual.h"
 #include "quant/dequantize.h"
@@ -89,12 +90,14 @@ class Quantizer {
   }
 
   void choose_rows() {
-    for (const auto& [name, count] : options_.profile.residual_rows) {
+    for (const TensorInfo* tensor : tensors_) {
+      const size_t count = residual_rows(*tensor, options_.profile);
+      if (count == 0) continue;
       if (options_.calibration == nullptr) {
         throw Error(ErrorCode::invalid_argument,
                     "rows with residuals are chosen by what a text uses: give --calibrate FILE");
       }
-      rows_[name] = options_.calibration->vocabulary_use().most_used(count);
+      rows_[tensor->name] = options_.calibration->vocabulary_use().most_used(count);
     }
   }
 
@@ -207,13 +210,27 @@ DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
 
 bool is_vocabulary(const TensorInfo& tensor) { return is_vocabulary_name(tensor.name); }
 
+size_t rows_of_part(const TensorInfo& tensor, size_t part) { return tensor.shape[0] / part / kTileRows * kTileRows; }
+
+size_t residual_rows(const TensorInfo& tensor, const QuantizeProfile& profile) {
+  if (profile.types.contains(tensor.name)) {
+    const auto planned = profile.residual_rows.find(tensor.name);
+    return planned == profile.residual_rows.end() ? 0 : planned->second;
+  }
+  const bool may = is_vocabulary(tensor) && profile.head == DType::q4 && is_quantizable(tensor);
+  return may && profile.residual_part > 0 ? rows_of_part(tensor, profile.residual_part) : 0;
+}
+
 uint64_t residual_bytes(const TensorInfo& tensor, size_t num_rows) {
-  return num_rows * (row_bytes(kResidualType, tensor.shape[1]) + sizeof(uint32_t));
+  return num_rows == 0 ? 0 : num_rows * (row_bytes(kResidualType, tensor.shape[1]) + sizeof(uint32_t));
 }
 
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
                          ThreadTeam& team) {
-  return Quantizer(source, {.profile = profile}, path, team).file_bytes();
+  QuantizeProfile bare = profile;
+  bare.residual_part = 0;
+  bare.residual_rows.clear();
+  return Quantizer(source, {.profile = bare}, path, team).file_bytes();
 }
 
 void check_destination(const ModelFiles& source, const std::string& path) {

@@ -20,6 +20,7 @@ struct QuantizeProfile {
   DType attention = DType::q4;  // q, k, v, o
   DType ffn = DType::q4;        // gate, up, down
   DType head = DType::q6;       // the head and the embedding
+  size_t residual_part = 0;     // one of their rows in so many gets a residual if they are Q4; 0: none
   // What a plan decides, by a tensor's name: its type, and how many of its rows get a residual.
   std::map<std::string, DType> types = {};
   std::map<std::string, size_t> residual_rows = {};
@@ -39,6 +40,11 @@ DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile);
 
 // The head or the embedding, which may be one tensor.
 bool is_vocabulary(const TensorInfo& tensor);
+
+// One row in `part`, whole tiles.
+size_t rows_of_part(const TensorInfo& tensor, size_t part);
+// How many rows of a tensor get a residual.
+size_t residual_rows(const TensorInfo& tensor, const QuantizeProfile& profile);
 
 // Rows of a residual are Q4, too.
 inline constexpr DType kResidualType = DType::q4;
@@ -73,7 +79,7 @@ struct QuantizeOptions {
   ResultCheck check = {};
 };
 
-// The size of the file that quantize_model() would write to `path`.
+// The size of the file that quantize_model() would write to `path`, residuals and their rows' numbers not counted.
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
                          ThreadTeam& team);
 

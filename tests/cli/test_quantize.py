@@ -157,7 +157,7 @@ def text(tmp_path):
 def test_calibration_makes_good_in_later_columns_what_earlier_ones_lose(model, tmp_path, text):
     plain, calibrated = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
     before = json.loads(qwin("quantize", model, plain, "--json"))
-    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--json"))
+    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--head", "q6", "--json"))
     assert plain.stat().st_size == calibrated.stat().st_size
     error = {t["name"]: t["relative_error"] for t in before["tensors"]}
     for tensor in report["tensors"]:
@@ -167,6 +167,21 @@ def test_calibration_makes_good_in_later_columns_what_earlier_ones_lose(model, t
     line = json.dumps({"token_ids": ids, "top": VOCAB})
     said = [[json.loads(qwin("logits", m, text=line))] for m in (model, plain, calibrated)]
     assert divergence(said[0], said[2]) < divergence(said[0], said[1]) / 2
+
+
+def test_calibrated_q4_is_smaller_its_likely_tokens_lose_little(model, tmp_path, text):
+    plain, calibrated = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
+    qwin("quantize", model, plain)
+    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--json"))
+    assert report["bytes"] == calibrated.stat().st_size < plain.stat().st_size
+    types = {t["name"]: t["type"] for t in report["tensors"]}
+    residual = {"model.embed_tokens.residual.weight", "lm_head.residual.weight"} & set(types)
+    assert residual and all(types[name] == types[name.replace(".residual", "")] == "Q4" for name in residual)
+    ids = json.loads(qwin("tokenize", model, "--json", text=text.read_text()))["token_ids"][:100]
+    line = json.dumps({"token_ids": ids, "top": VOCAB})
+    said = [[json.loads(qwin("logits", m, text=line))] for m in (model, plain, calibrated)]
+    assert divergence(said[0], said[2]) < divergence(said[0], said[1])
+    assert "residual" in qwin("quantize", calibrated, tmp_path / "again.gguf", code=2)
 
 
 @pytest.mark.parametrize("profile", ["q4", "q4-ffn8", "q8"])

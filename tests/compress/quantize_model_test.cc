@@ -189,7 +189,12 @@ TEST_F(ResidualTest, EmbeddingAndHeadComputeWithThem) {
 }
 
 TEST_F(ResidualTest, PlansOfferThemForTheVocabularyWhenATextWasRead) {
-  const Plan plan = measure_plan(files_, 32, &calibration_, SpanModel::text(), team_, {});
+  Plan plan = measure_plan(files_, 32, nullptr, SpanModel::text(), team_, {});
+  const size_t without = plan.items.back().options.size();
+  for (int again = 0; again < 2; ++again) {
+    offer_residuals(plan, files_, calibration_.vocabulary_use());
+    EXPECT_EQ(plan.items.back().options.size(), without + 2 * 3);  // Q3 and Q4; 16, 32 and 80 rows
+  }
   check_plan(plan, files_);
   for (const PlanItem& item : plan.items) {
     const bool is_vocabulary = item.tensor == "model.embed_tokens.weight";

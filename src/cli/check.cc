@@ -19,6 +19,7 @@
 #include "io/model_files.h"
 #include "model/check_values.h"
 #include "model/config.h"
+#include "model/row_residual.h"
 #include "qwin/error.h"
 #include "tokenizer/tokenizer.h"
 
@@ -96,8 +97,8 @@ struct TensorFacts {
 
 TensorFacts tensor_facts(const TensorTable& table) {
   TensorFacts facts;
+  facts.parameters = num_parameters(table);
   for (const TensorInfo& tensor : table.tensors()) {
-    facts.parameters += tensor.num_elements();
     facts.bytes += tensor.data.size();
     ++facts.types[std::string(dtype_info(tensor.dtype).name)];
   }

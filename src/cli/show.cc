@@ -11,6 +11,7 @@
 #include "hub/model_store.h"
 #include "io/json.h"
 #include "model/config.h"
+#include "model/row_residual.h"
 
 namespace qwin {
 namespace {
@@ -23,10 +24,10 @@ bool has_chat_template(const ModelFiles& files) {
 }
 
 Json tensor_facts(const TensorTable& table) {
-  uint64_t parameters = 0, bytes = 0;
+  const uint64_t parameters = num_parameters(table);
+  uint64_t bytes = 0;
   std::map<std::string, std::pair<uint64_t, uint64_t>> types;  // name -> tensors, bytes
   for (const TensorInfo& tensor : table.tensors()) {
-    parameters += tensor.num_elements();
     bytes += tensor.data.size();
     auto& [count, size] = types[std::string(dtype_info(tensor.dtype).name)];
     ++count;

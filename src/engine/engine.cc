@@ -18,6 +18,7 @@
 #include "engine/generation.h"
 #include "engine/global_tokens.h"
 #include "model/head_ranks.h"
+#include "model/row_residual.h"
 #include "runner/runner.h"
 #include "tokenizer/tokenizer.h"
 
@@ -220,10 +221,8 @@ void LocalEngine::fill_info(const RunnerOptions& runner_options) {
   info_.cpu = cpu_name();
   info_.kv_type = kv_type_name(options_.kv_type);
   info_.huge_pages = transparent_huge_pages();
-  for (const TensorInfo& tensor : files_.tensors.tensors()) {
-    info_.num_parameters += tensor.num_elements();
-    info_.file_bytes += tensor.data.size();
-  }
+  info_.num_parameters = num_parameters(files_.tensors);
+  for (const TensorInfo& tensor : files_.tensors.tensors()) info_.file_bytes += tensor.data.size();
   info_.bits_per_weight = 8.0 * static_cast<double>(info_.file_bytes) / static_cast<double>(info_.num_parameters);
   info_.weight_bytes = weight_memory_bytes(config_, files_, runner_options.weight_form());
   info_.activation_bytes = activation_memory_bytes(config_, kMaxBatchTokens, kMaxLogitRows);

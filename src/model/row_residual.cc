@@ -7,7 +7,7 @@
 namespace qwin {
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWeight = ".weight", kResidual = ".residual.weight";
 
 std::vector<int32_t> read_rows(const std::string& key, const GgufValue& value, uint64_t num_rows) {
   const auto refuse = [&](const char* why) { throw Error(ErrorCode::bad_config, printable(key) + " " + why); };
@@ -28,7 +28,14 @@ std::vector<int32_t> read_rows(const std::string& key, const GgufValue& value, u
 
 std::string residual_tensor_name(const std::string& tensor) {
   const size_t stem = tensor.ends_with(kWeight) ? tensor.size() - kWeight.size() : tensor.size();
-  return tensor.substr(0, stem) + ".residual.weight";
+  return tensor.substr(0, stem) + std::string(kResidual);
+}
+
+uint64_t num_parameters(const TensorTable& tensors) {
+  uint64_t sum = 0;
+  for (const TensorInfo& tensor : tensors.tensors())
+    sum += tensor.name.ends_with(kResidual) ? 0 : tensor.num_elements();
+  return sum;
 }
 
 std::string residual_rows_key(const std::string& tensor) { return "qwin.residual_rows." + tensor; }

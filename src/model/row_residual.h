@@ -18,6 +18,9 @@ std::string residual_tensor_name(const std::string& tensor);
 // The metadata key of the rows, an array of u32.
 std::string residual_rows_key(const std::string& tensor);
 
+// The weights of a model; residuals only tell more of some of them.
+uint64_t num_parameters(const TensorTable& tensors);
+
 struct RowResidual {
   const TensorInfo* tensor = nullptr;                // [rows.size(), columns of the matrix]
   std::shared_ptr<const std::vector<int32_t>> rows;  // ascending

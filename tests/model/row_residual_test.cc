@@ -50,6 +50,11 @@ TEST_F(RowResidualTest, IsATensorAndTheRowsItBelongsTo) {
   EXPECT_THAT(*residual->rows, ::testing::ElementsAre(1, 4, 5));
 }
 
+TEST_F(RowResidualTest, IsNoParameterOfItsOwn) {
+  add_residual(3, 4);
+  EXPECT_EQ(num_parameters(files_.tensors), 24u);
+}
+
 TEST_F(RowResidualTest, NeitherIsThereAlone) {
   RowResidualTest::add_rows();
   EXPECT_EQ(fault(), "missing_tensor");

@@ -142,6 +142,8 @@ void quantize(const QuantizeArguments& arguments) {
   if (arguments.repair) check_repair(arguments.python);
   const std::string path = resolve_model(arguments.source);
   const ModelFiles source = open_model_files(path);
+  check_source(source);
+  check_destination(source, arguments.destination);
   const int num_threads = arguments.num_threads > 0 ? arguments.num_threads : default_num_threads();
   ThreadTeam team(num_threads, allowed_cores());
   const InterruptGuard guard;
@@ -162,7 +164,6 @@ void quantize(const QuantizeArguments& arguments) {
     bar.update(done, total);
     if (done == total) bar.clear();
   };
-  check_destination(source, arguments.destination);
   const std::string first = arguments.destination + (arguments.repair ? ".unrepaired" : "");
   outcome.report = quantize_model(source, options, first, team);
   calibration.reset();

@@ -90,7 +90,10 @@ const ErrorFeedback* Calibration::feedback(const std::string& tensor) {
 }
 
 const VocabularyUse& Calibration::vocabulary_use() {
-  if (!use_) read_from(0);
+  if (!use_) {
+    use_.emplace(config_.vocab_size);
+    read_from(0, true);
+  }
   return *use_;
 }
 
@@ -100,7 +103,7 @@ void Calibration::add_use(const Batch& batch) {
   runner_->for_logits(batch.token_ids.size(), [&](size_t, std::span<const float> logits) { use_->add_logits(logits); });
 }
 
-void Calibration::read_from(size_t layer) {
+void Calibration::read_from(size_t layer, bool counts_use) {
   layers_.clear();
   first_layer_ = layer;
   size_t bytes = 0;
@@ -116,15 +119,13 @@ void Calibration::read_from(size_t layer) {
       if (has_input(layer + i, input)) layers_[i][input] = std::make_unique<ErrorFeedback>(columns(input));
     }
   }
-  const bool is_first = !use_;
-  if (is_first) use_.emplace(config_.vocab_size);
   for (size_t first = 0; first < token_ids_.size(); first += piece_) {
     Batch batch;
     const auto begin = token_ids_.begin() + static_cast<ptrdiff_t>(first);
     batch.token_ids.assign(begin, begin + static_cast<ptrdiff_t>(piece_));
     batch.ranges.assign(1, {.pages = pages_.data(), .num_tokens = piece_});
     runner_->run(batch);
-    if (is_first) add_use(batch);
+    if (counts_use) add_use(batch);
     if (on_tokens_) on_tokens_(static_cast<int64_t>(first + piece_), static_cast<int64_t>(token_ids_.size()));
   }
 }

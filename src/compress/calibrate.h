@@ -35,7 +35,7 @@ class Calibration {
   // head behind the last one.
   const ErrorFeedback* feedback(const std::string& tensor);
 
-  // Of the text's tokens.
+  // Of the text's tokens. Asked for before the first layer it costs no further reading.
   const VocabularyUse& vocabulary_use();
 
  private:
@@ -48,7 +48,8 @@ class Calibration {
   size_t columns(size_t input) const;
   bool has_input(size_t layer, size_t input) const;
   void know(const ModelFiles& files, const std::string& hf_name, size_t layer, size_t input);
-  void read_from(size_t layer);
+  // Counting their use takes every token through the head.
+  void read_from(size_t layer, bool counts_use = false);
   void add(size_t layer, size_t input, const Matrix& x);
   void add_use(const Batch& batch);
 
@@ -61,7 +62,7 @@ class Calibration {
   size_t piece_ = 0;
   std::vector<int32_t> pages_;
   std::unique_ptr<Runner> runner_;
-  std::optional<VocabularyUse> use_;  // from the first reading on
+  std::optional<VocabularyUse> use_;  // once it was asked for
   size_t first_layer_ = 0;
   std::vector<Layer> layers_;  // from first_layer_ on
   Buffer columns_;             // of one input: [columns, num_tokens]

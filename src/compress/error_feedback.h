@@ -24,10 +24,9 @@ class ErrorFeedback {
   // Adds x x^T for inputs as columns [columns, num_inputs] of `inputs`.
   void add(const CpuKernels& kernels, ThreadTeam& team, const float* inputs, size_t num_inputs);
 
-  // From sum H = x x^T, whose diagonal is raised by 0.3 of its mean, to what is asked
-  // below: H = S^T S with S lower triangular. Then the error e of a row of weights costs |S e|^2, of which column j
-  // alone decides term j once those before it are fixed: e_j + sum k < j of e_k S_jk / S_jj should be small, and counts
-  // S_jj^2.
+  // From sum H = x x^T, whose diagonal is raised by 0.3 of its mean, to what is asked below: H = S^T S with S lower
+  // triangular. Then the error e of a row of weights costs |S e|^2, of which column j alone decides term j once those
+  // before it are fixed: e_j + sum k < j of e_k S_jk / S_jj should be small, and counts S_jj^2.
   void factorize(const CpuKernels& kernels, ThreadTeam& team);
   bool factorized() const { return factorized_; }
 

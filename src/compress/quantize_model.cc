@@ -233,6 +233,15 @@ uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profil
   return Quantizer(source, {.profile = bare}, path, team).file_bytes();
 }
 
+void check_source(const ModelFiles& source) {
+  for (const TensorInfo& tensor : source.tensors.tensors()) {
+    if (source.tensors.find(residual_tensor_name(tensor.name)) != nullptr) {
+      throw Error(ErrorCode::invalid_argument, "the source was quantized with a residual of " + printable(tensor.name) +
+                                                   "; quantize the model it was made of");
+    }
+  }
+}
+
 void check_destination(const ModelFiles& source, const std::string& path) {
   struct stat destination, file;
   if (stat(path.c_str(), &destination) != 0) return;
@@ -247,13 +256,8 @@ void check_destination(const ModelFiles& source, const std::string& path) {
 QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,
                               ThreadTeam& team) {
   check_tensors(read_model_config(source), source);
+  check_source(source);
   check_destination(source, path);
-  for (const TensorInfo& tensor : source.tensors.tensors()) {
-    if (source.tensors.find(residual_tensor_name(tensor.name)) != nullptr) {
-      throw Error(ErrorCode::invalid_argument, "the source was quantized with a residual of " + printable(tensor.name) +
-                                                   "; quantize the model it was made of");
-    }
-  }
   return Quantizer(source, options, path, team).run();
 }
 

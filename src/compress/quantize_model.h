@@ -83,14 +83,16 @@ struct QuantizeOptions {
 uint64_t quantized_bytes(const ModelFiles& source, const QuantizeProfile& profile, const std::string& path,
                          ThreadTeam& team);
 
+// Throws Error(invalid_argument) for a source with residuals: its rows alone are not the model.
+void check_source(const ModelFiles& source);
+
 // Throws Error(invalid_argument) when `path` is one of the source's files: replacing what is being read would take its
 // bytes away.
 void check_destination(const ModelFiles& source, const std::string& path);
 
 // Writes `path`, which is there whole or not at all. Holds one tensor of the result at a time in memory. Throws Error:
-// invalid_argument when `path` is one of the source's files, the source has residuals, or they are asked for without
-// calibration, non_finite, io, and what calibration, the configuration
-// and the result are refused for.
+// invalid_argument when residuals are asked for without calibration, and what check_source() and check_destination()
+// refuse; non_finite, io, and what calibration, the configuration and the result are refused for.
 QuantizeReport quantize_model(const ModelFiles& source, const QuantizeOptions& options, const std::string& path,
                               ThreadTeam& team);
 

@@ -116,9 +116,9 @@ void GenerationAnswer::advance(ResponseWriter& writer) {
     format_->begin(out);
   }
   for (Event& event : events) take(event, out);
-  if (stream_ && begun_ && !writer.stream_begun()) writer.begin_stream();
+  if (begun_ && !writer.stream_begun()) writer.begin_stream();
   if (error_) {
-    if (stream_ && !out.empty()) writer.write(out);  // what came before the error, however late it was seen
+    if (!out.empty()) writer.write(out);  // what came before the error, however late it was seen
     return fail(HttpError::from(error_), writer);
   }
   if (num_ended_ == results_.size()) return finish(writer, out);

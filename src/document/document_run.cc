@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "document/journal.h"
 #include "document/prompts.h"
+#include "document/sentences.h"
 #include "qwin/document.h"
 #include "tokenizer/unicode.h"
 
@@ -55,7 +56,7 @@ std::string journal_key(const Engine& engine, std::string_view text, const Docum
   const EngineInfo& info = engine.info();
   Json key{{"model", {info.model_name, info.path, info.num_parameters, info.weight_bytes, info.kv_type}},
            {"text", sha256_of_text(text)},
-           {"asked", {prompts.instruction(), options.system, options.raw}},
+           {"asked", {prompts.segment_instruction(), options.system, options.raw}},
            {"segments", {options.segment_tokens, options.overlap}},
            {"attention",
             {attention_type_name(r.attention_type.value_or(info.attention.type)), r.window.value_or(-1),
@@ -64,6 +65,12 @@ std::string journal_key(const Engine& engine, std::string_view text, const Docum
             {s.temperature, s.top_k, s.top_p, s.min_p, s.repetition_penalty, s.presence_penalty, s.frequency_penalty,
              s.logit_bias, s.seed.value_or(0), s.max_tokens, s.min_tokens, s.stop, s.stop_token_ids, s.ignore_eos}}};
   return sha256_of_text(key.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+// Half a sentence is taken for a statement by who reads it next. A single one stays.
+void cut_to_sentences(std::string& text) {
+  const std::vector<size_t> ends = sentence_ends(text);
+  if (ends.size() > 1) text.resize(ends[ends.size() - 2]);
 }
 
 }  // namespace
@@ -91,6 +98,8 @@ struct DocumentRun::State {
   void submit_more();
   bool submit(size_t item);
   bool is_last_round() const { return answers.size() == 1; }
+  void keep_partial_answers();
+  bool keep_what_says_something();
   bool round_is_over() const { return num_answered == answers.size(); }
   void begin_round(std::vector<std::vector<int32_t>> round);
   void begin_reduce();
@@ -111,10 +120,12 @@ struct DocumentRun::State {
   size_t round_number = 0;
   std::vector<std::vector<int32_t>> round_prompts;  // emptied when submitted
   std::vector<std::optional<std::string>> answers;
+  std::vector<FinishReason> finish_reasons;  // [answers.size()]
   size_t next = 0, num_answered = 0;
   size_t num_before = 0;        // requests of earlier rounds
   bool prefix_is_read = false;  // what all prompts of the round begin with is in the prefix cache
   bool is_held = false, is_over = false;
+  bool text_was_told = false;  // of the last answer, while it came
   const std::shared_ptr<std::atomic<bool>> has_stepped = std::make_shared<std::atomic<bool>>(false);
   std::vector<std::pair<size_t, RequestId>> running;
 };
@@ -177,6 +188,7 @@ void DocumentRun::State::begin_round(std::vector<std::vector<int32_t>> round) {
   num_before += answers.size();
   round_prompts = std::move(round);
   answers.assign(round_prompts.size(), std::nullopt);
+  finish_reasons.assign(round_prompts.size(), FinishReason::stop);
   next = num_answered = 0;
   prefix_is_read = false;
   ++round_number;
@@ -190,7 +202,8 @@ bool DocumentRun::State::advance() {
   }
   for (Event& event : taken) take(std::move(event));
   while (!is_over && round_is_over()) {
-    if (is_last_round()) {
+    if (round_number == 1) keep_partial_answers();
+    if (is_last_round() || keep_what_says_something()) {
       finish();
     } else {
       begin_reduce();
@@ -202,6 +215,7 @@ bool DocumentRun::State::advance() {
 
 void DocumentRun::State::take(Event event) {
   if (event.prompt_read) prefix_is_read = true;
+  if (!event.text.empty()) text_was_told = true;
   if (!event.text.empty() && events.on_text) events.on_text(event.text);
   if (!event.is_end) return;
   std::erase_if(running, [&](const auto& one) { return one.first == event.item; });
@@ -215,9 +229,10 @@ void DocumentRun::State::end(size_t item, GenerationResult ended) {
   result.prompt_tokens += ended.prompt_tokens;
   result.cached_tokens += ended.cached_tokens;
   result.completion_tokens += static_cast<int64_t>(ended.token_ids.size());
-  result.finish_reason = ended.finish_reason;
+  finish_reasons[item] = ended.finish_reason;
   result.attention = ended.attention;
   answers[item] = std::move(ended.text);
+  if (ended.finish_reason == FinishReason::length && !is_last_round()) cut_to_sentences(*answers[item]);
   ++num_answered;
   if (round_number == 1 && options.method == DocumentMethod::segments) {
     if (journal) journal->add(item, *answers[item]);
@@ -272,7 +287,8 @@ Request DocumentRun::State::request_of(size_t item) const {
   request.prompt = round_prompts[item];
   if (request.prompt.empty()) {
     const DocumentSegment& segment = result.segments[item];
-    request.prompt = prompts.of_segment(std::string_view(text).substr(segment.begin, segment.end - segment.begin));
+    const auto part = std::string_view(text).substr(segment.begin, segment.end - segment.begin);
+    request.prompt = is_last_round() ? prompts.of_document(part) : prompts.of_segment(part);
   }
   request.splits_reasoning = !options.raw;
   if (request.timeout_seconds > 0) {
@@ -280,6 +296,19 @@ Request DocumentRun::State::request_of(size_t item) const {
     request.timeout_seconds = std::max(1e-3, request.timeout_seconds - spent);
   }
   return request;
+}
+
+// Leaves out the answers that say nothing, unless all do. True when one answer is left, which is the document's.
+bool DocumentRun::State::keep_what_says_something() {
+  size_t kept = 0;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    if (prompts.says_nothing(*answers[i])) continue;
+    std::swap(answers[kept], answers[i]);
+    std::swap(finish_reasons[kept++], finish_reasons[i]);
+  }
+  answers.resize(std::max<size_t>(kept, 1));
+  num_answered = answers.size();
+  return num_answered == 1;
 }
 
 // The answers of a round in groups that fit a prompt; two at least, so that there are fewer of them.
@@ -298,17 +327,19 @@ void DocumentRun::State::begin_reduce() {
     if (end + 1 == texts.size()) ++end;  // none is left alone
     round.push_back(prompts.of_answers(std::span(texts).subspan(begin, end - begin)));
   }
-  if (round_number == 1) result.partial_answers = std::move(texts);
   begin_round(std::move(round));
   tell_progress();
 }
 
+void DocumentRun::State::keep_partial_answers() {
+  for (const std::optional<std::string>& answer : answers) result.partial_answers.push_back(*answer);
+}
+
 void DocumentRun::State::finish() {
   result.text = std::move(*answers.front());
-  if (round_number == 1) {
-    result.partial_answers = {result.text};
-    if (result.completion_tokens == 0 && events.on_text) events.on_text(result.text);  // known before
-  }
+  result.finish_reason = finish_reasons.front();
+  if (!text_was_told && !result.text.empty() && events.on_text)
+    events.on_text(result.text);  // was an answer over a segment, or known before
   if (journal) journal->remove();
   is_over = true;
 }

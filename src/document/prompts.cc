@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "document/prompts.h"
 
+#include <algorithm>
+
 #include "core/json.h"
 #include "document/sentences.h"
 
@@ -8,44 +10,85 @@ namespace qwin {
 
 namespace {
 
-std::string default_instruction(bool chinese) {
-  return chinese ? "请概括下面的文字。" : "Summarize the following text.";
+constexpr char kRule[] = "\n\n---\n\n";
+constexpr size_t kLongInstruction = 128;  // tokens
+
+// The built-in instructions. Of a text its points: asked for a paragraph, small models copy its beginning. Of points a
+// paragraph: asked for points, they copy the first ones. `%` stands for what the user asked.
+struct Instructions {
+  const char *summary_of_segment, *summary_of_document, *summary_of_answers;
+  const char *asked_of_segment, *asked_of_answers;
+  const char* nothing;
+};
+
+constexpr Instructions kEnglish = {
+    "List the main points of the text above, at most six, each in one short sentence. Keep names, amounts and dates.",
+    "List the main points of the text above, at most ten, each in one short sentence. Keep names, amounts and dates.",
+    "The points above are from the parts of one document, in order. In one paragraph of at most 120 words, say what "
+    "the "
+    "document is and what matters most in it. Keep names, amounts and dates.",
+    "%\nUse only what the text says. If it says nothing about this, answer only: not stated",
+    "These were the answers from the parts of one document, in order. Make one answer of them: %",
+    "not stated"};
+constexpr Instructions kChinese = {"列出上文的要点，最多六条，每条一个短句。保留名称、金额和日期。",
+                                   "列出上文的要点，最多十条，每条一个短句。保留名称、金额和日期。",
+                                   "以上依次是一份文档各部分的要点。用一段不超过二百字的话说明这份文档是什么、其中最重"
+                                   "要的是什么。保留名称、金额和日期。",
+                                   "%\n只根据文中的内容回答。如果文中没有提到，只回答：未提及",
+                                   "以上依次是一份文档各部分的回答。请合并成一个回答：%",
+                                   "未提及"};
+
+std::string filled(std::string_view pattern, const std::string& asked) {
+  const size_t at = pattern.find('%');
+  return std::string(pattern.substr(0, at)) + asked + std::string(pattern.substr(at + 1));
 }
 
-std::string default_reduce_instruction(bool chinese, const std::string& asked) {
-  if (asked.empty()) {
-    return chinese ? "下面依次是一份文档各部分的概括。请把它们合并成整份文档的一份概括，不要重复。"
-                   : "Below are summaries of the consecutive parts of one document. Merge them into one summary of the "
-                     "whole document, without repetitions.";
-  }
-  return chinese ? "对一份文档的各部分依次提出了这个要求：" + asked +
-                       "\n下面是各部分的回答。请合并成对整份文档的一个回答，不要重复。"
-                 : "Consecutive parts of one document were each given this instruction: " + asked +
-                       "\nBelow are the answers. Merge them into one answer about the whole document, without "
-                       "repetitions.";
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n\f");
+  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(" \t\r\n\f") + 1 - begin);
 }
 
 }  // namespace
 
 DocumentPrompts::DocumentPrompts(const Engine& engine, const DocumentOptions& options, std::string_view text)
     : engine_(engine), system_(options.system), raw_(options.raw) {
-  const bool chinese = is_mostly_chinese(options.instruction.empty() ? text : std::string_view(options.instruction));
-  instruction_ = options.instruction.empty() ? default_instruction(chinese) : options.instruction;
-  reduce_instruction_ = options.reduce_instruction.empty() ? default_reduce_instruction(chinese, options.instruction)
-                                                           : options.reduce_instruction;
+  const std::string& asked = options.instruction;
+  const Instructions& built_in =
+      is_mostly_chinese(asked.empty() ? text : std::string_view(asked)) ? kChinese : kEnglish;
+  if (asked.empty()) {
+    of_segment_ = built_in.summary_of_segment;
+    of_document_ = built_in.summary_of_document;
+    of_answers_ = built_in.summary_of_answers;
+  } else {
+    of_document_ = asked;
+    of_segment_ = filled(built_in.asked_of_segment, asked);
+    of_answers_ = filled(built_in.asked_of_answers, asked);
+    nothing_ = built_in.nothing;
+  }
+  if (options.reduce_instruction.empty()) return;
+  of_answers_ = options.reduce_instruction;  // is to get all answers, to what was asked and nothing else
+  if (!asked.empty()) of_segment_ = asked;
+  nothing_.clear();
 }
 
 std::vector<int32_t> DocumentPrompts::of_answers(std::span<const std::string> answers) const {
   std::string text;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    text += (i > 0 ? "\n\n" : "") + std::to_string(i + 1) + ". " + answers[i];
-  }
-  return prompt(reduce_instruction_ + "\n\n", text, "");
+  for (const std::string& answer : answers) text += (text.empty() ? "" : "\n\n") + std::string(trimmed(answer));
+  return prompt(of_answers_, text);
 }
 
-std::vector<int32_t> DocumentPrompts::prompt(const std::string& before, std::string_view text,
-                                             const std::string& after) const {
-  const std::string content = before + std::string(text) + after;
+bool DocumentPrompts::says_nothing(std::string_view answer) const {
+  if (nothing_.empty()) return false;
+  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
+  answer = trimmed(answer);
+  return answer.size() >= nothing_.size() &&
+         std::equal(nothing_.begin(), nothing_.end(), answer.begin(), [&](char b, char a) { return same(a, b); });
+}
+
+std::vector<int32_t> DocumentPrompts::prompt(const std::string& instruction, std::string_view text) const {
+  const bool is_long = engine_.tokenize(instruction, false).size() >= kLongInstruction;
+  const std::string body(trimmed(text));
+  const std::string content = is_long ? instruction + kRule + body : body + kRule + instruction;
   if (raw_) return engine_.tokenize(content, false);
   Json messages = Json::array();
   if (!system_.empty()) messages.push_back({{"role", "system"}, {"content", system_}});

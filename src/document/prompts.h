@@ -11,27 +11,27 @@
 
 namespace qwin {
 
-// Prompts that begin with the same instruction, so that it is read once.
+// A short instruction stands behind the text it is about: there small models heed it most, and the next question about
+// the same text finds it in the prefix cache. A long one stands before it, so that it is read once for all segments.
 class DocumentPrompts {
  public:
   DocumentPrompts(const Engine& engine, const DocumentOptions& options, std::string_view text);
 
-  std::vector<int32_t> of_segment(std::string_view segment) const { return prompt(instruction_ + "\n\n", segment, ""); }
-  // The instruction stands at both ends: what is asked decides what a token looks for in the text.
-  std::vector<int32_t> of_document(std::string_view text) const {
-    return prompt(instruction_ + "\n\n", text, "\n\n" + instruction_);
-  }
+  std::vector<int32_t> of_segment(std::string_view segment) const { return prompt(of_segment_, segment); }
+  std::vector<int32_t> of_document(std::string_view text) const { return prompt(of_document_, text); }
   std::vector<int32_t> of_answers(std::span<const std::string> answers) const;
-  const std::string& instruction() const { return instruction_; }
-  const std::string& reduce_instruction() const { return reduce_instruction_; }
+  // A segment may be asked what it says nothing about: true for the answer that it is told to give then.
+  bool says_nothing(std::string_view answer) const;
+  const std::string& segment_instruction() const { return of_segment_; }
 
  private:
-  std::vector<int32_t> prompt(const std::string& before, std::string_view text, const std::string& after) const;
+  std::vector<int32_t> prompt(const std::string& instruction, std::string_view text) const;
 
   const Engine& engine_;
   const std::string system_;
   const bool raw_;
-  std::string instruction_, reduce_instruction_;
+  std::string of_segment_, of_document_, of_answers_;
+  std::string nothing_;  // empty: no segment is told what to answer then
 };
 
 }  // namespace qwin

@@ -103,7 +103,10 @@ TEST(DocumentRunTest, AsksEverySegmentAndThenTheAnswers) {
   EXPECT_EQ(result.partial_answers, std::vector<std::string>(4, "Hello, wörld"));
   EXPECT_EQ(partial.size(), 4u);
   EXPECT_EQ(engine.requests().size(), 5u);
-  EXPECT_EQ(prompt_of(engine, 0), "Say it.\n\nThe first sentence is here. ");
+  EXPECT_EQ(prompt_of(engine, 0),
+            "The first sentence is here.\n\n---\n\nSay it.\nUse only what the text says. If it says nothing about "
+            "this, answer only: not stated");
+  EXPECT_TRUE(prompt_of(engine, 4).ends_with("Make one answer of them: Say it.")) << prompt_of(engine, 4);
   EXPECT_EQ(progress.back().first, progress.back().second);
 }
 
@@ -114,6 +117,7 @@ TEST(DocumentRunTest, OfOneSegmentIsOneRequest) {
   const DocumentResult result = process_document(engine, kText, options);
   EXPECT_EQ(engine.requests().size(), 1u);
   EXPECT_EQ(result.text, result.partial_answers.at(0));
+  EXPECT_TRUE(prompt_of(engine, 0).ends_with("\n\nSay it.")) << "there are no other parts that may say it";
 }
 
 TEST(DocumentRunTest, ReadsInOnePassWithHybridAttention) {
@@ -123,7 +127,7 @@ TEST(DocumentRunTest, ReadsInOnePassWithHybridAttention) {
   process_document(engine, kText, options);
   ASSERT_EQ(engine.requests().size(), 1u);
   EXPECT_EQ(engine.requests()[0].attention_type, AttentionType::hybrid);
-  EXPECT_EQ(prompt_of(engine, 0), std::string("Say it.\n\n") + kText + "\n\nSay it.");
+  EXPECT_EQ(prompt_of(engine, 0), std::string(kText) + "\n\n---\n\nSay it.");
   options.request.attention_type = AttentionType::full;
   process_document(engine, kText, options);
   EXPECT_EQ(engine.requests()[1].attention_type, AttentionType::full);
@@ -136,9 +140,70 @@ TEST(DocumentRunTest, AsksInTheLanguageOfTheDocument) {
   options.instruction = "";
   options.segment_tokens = 512;
   process_document(engine, "甲方应当在每月五日之前支付租金。", options);
-  EXPECT_NE(engine.last_chat().find("请概括"), std::string::npos);
+  EXPECT_NE(engine.last_chat().find("列出上文的要点"), std::string::npos);
   process_document(engine, kText, options);
-  EXPECT_NE(engine.last_chat().find("Summarize"), std::string::npos);
+  EXPECT_NE(engine.last_chat().find("List the main points of the text above"), std::string::npos);
+}
+
+TEST(DocumentRunTest, PutsLongInstructionsBeforeTheTextSoThatTheyAreReadOnce) {
+  FakeEngine engine({});
+  DocumentOptions options = small_segments();
+  options.instruction = "Say it. " + std::string(200, 'x');
+  process_document(engine, kText, options);
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(prompt_of(engine, i).starts_with(options.instruction));
+  EXPECT_TRUE(prompt_of(engine, 1).ends_with("---\n\nThe second one follows.")) << prompt_of(engine, 1);
+}
+
+// What each of four segments says, and what is asked of their answers then; empty: nothing.
+std::string asked_together(FakeEngine& engine, std::vector<std::optional<std::string>> answers, DocumentResult& result,
+                           std::string* told = nullptr) {
+  DocumentOptions options = small_segments();
+  options.partial_answers = std::move(answers);
+  const DocumentEvents events{.on_text = [&](std::string_view text) {
+    if (told) *told += text;
+  }};
+  result = process_document(engine, kText, options, events);
+  return engine.requests().empty() ? "" : prompt_of(engine, 0);
+}
+
+TEST(DocumentRunTest, AnAnswerThatReachedItsLimitIsCutBehindASentence) {
+  FakeEngine engine({.pieces = {"It is so. ", "And then", " more"}});
+  DocumentOptions options = small_segments();
+  options.request.sampling.max_tokens = 2;
+  const DocumentResult result = process_document(engine, kText, options);
+  EXPECT_EQ(result.partial_answers, std::vector<std::string>(4, "It is so. "));
+  EXPECT_EQ(result.text, "It is so. And then") << "the last one is told as it comes";
+}
+
+TEST(DocumentRunTest, LeavesOutWhatSaysNothing) {
+  FakeEngine engine({});
+  DocumentResult result;
+  const std::string asked = asked_together(engine, {"Not stated.", "One.", " not stated", "Two."}, result);
+  EXPECT_TRUE(asked.starts_with("One.\n\nTwo.\n\n---")) << asked;
+  EXPECT_EQ(result.partial_answers[0], "Not stated.");
+}
+
+TEST(DocumentRunTest, TheOnlyAnswerThatSaysSomethingIsTheDocuments) {
+  FakeEngine engine({});
+  DocumentResult result;
+  std::string told;
+  EXPECT_EQ(asked_together(engine, {"not stated", "not stated", "It.", "Not stated"}, result, &told), "");
+  EXPECT_EQ(result.text, "It.");
+  EXPECT_EQ(told, "It.");
+  EXPECT_EQ(result.partial_answers.size(), 4u);
+  EXPECT_EQ(asked_together(engine, {"Not stated.", "not stated", "not stated", "not stated"}, result), "");
+  EXPECT_EQ(result.text, "Not stated.");
+}
+
+TEST(DocumentRunTest, AnInstructionOfItsOwnForTheAnswersGetsThemAll) {
+  FakeEngine engine({});
+  DocumentOptions options = small_segments();
+  options.reduce_instruction = "Count them.";
+  options.partial_answers = {"not stated", "One.", std::nullopt, "not stated"};
+  process_document(engine, kText, options);
+  EXPECT_TRUE(prompt_of(engine, 0).ends_with("---\n\nSay it."));
+  EXPECT_EQ(prompt_of(engine, 1),
+            "not stated\n\nOne.\n\nHello, w\xEF\xBF\xBD\xEF\xBF\xBDrld\n\nnot stated\n\n---\n\nCount them.");
 }
 
 TEST(DocumentRunTest, LetsTheFirstPromptGoAheadOfTheOthers) {
@@ -193,7 +258,7 @@ TEST(DocumentRunTest, DoesNotAskAgainWhatIsKnown) {
   options.partial_answers = {"known", std::nullopt, "this too"};
   const DocumentResult result = process_document(engine, kText, options);
   EXPECT_EQ(result.partial_answers, (std::vector<std::string>{"known", "Hello, wörld", "this too", "Hello, wörld"}));
-  EXPECT_NE(prompt_of(engine, 2).find("1. known"), std::string::npos);
+  EXPECT_TRUE(prompt_of(engine, 2).starts_with("known\n\n")) << prompt_of(engine, 2);
   options.partial_answers.assign(5, "x");
   EXPECT_THROW(process_document(engine, kText, options), Error);
 }

@@ -43,8 +43,8 @@ def blocks_of(name, rng):
 
 
 def own_blocks(name, rng):
-    """Random blocks of Q3, Q4, Q6 or Q8, without infinite scales, and their floats."""
-    size = {"Q3": 52, "Q4": 68, "Q6": 100, "Q8": 130}[name]
+    """Random blocks of Q3, Q4, Q5, Q6 or Q8, without infinite scales, and their floats."""
+    size = {"Q3": 52, "Q4": 68, "Q5": 84, "Q6": 100, "Q8": 130}[name]
     data = rng.integers(0, 256, (33, size), dtype=np.uint8)
     if name == "Q8":
         set_f16(data, 0, (rng.standard_normal(33) * 0.02).astype(np.float16).view(np.uint16))
@@ -67,6 +67,8 @@ def own_blocks(name, rng):
         codes = np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 4, 32).astype(np.int32)
     if name == "Q4":
         codes = table[codes]
+    elif name == "Q5":
+        codes = (codes | (data[:, None, 68:] >> np.arange(8, dtype=np.uint8)[None, :, None] & 1).reshape(-1, 4, 32).astype(np.int32) << 4) - 16
     elif name == "Q6":
         codes = (codes | (data[:, None, 68:] >> (2 * np.arange(4))[None, :, None] & 3).astype(np.int32) << 4) - 32
     d = (scale << 3).astype(np.uint16).view(np.float16).astype(np.float32)[:, None] * np.float32(2**-12) * sub.astype(np.float32)
@@ -92,7 +94,7 @@ def main():
             floats = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[name]).astype("<f4").ravel()
             out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
         own = np.random.default_rng(20260101)
-        for name in ["Q4", "Q6", "Q8", "Q3"]:
+        for name in ["Q4", "Q6", "Q8", "Q3", "Q5"]:
             data, floats = own_blocks(name, own)
             out.write(struct.pack("<8sII", name.encode(), floats.size, data.size) + data.tobytes() + floats.tobytes())
 

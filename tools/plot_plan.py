@@ -16,7 +16,7 @@ COLUMNS = {
     "q": ("q_proj", "attn_q."), "k": ("k_proj", "attn_k."), "v": ("v_proj", "attn_v."), "o": ("o_proj", "attn_output"),
     "gate": ("gate_proj", "ffn_gate"), "up": ("up_proj", "ffn_up"), "down": ("down_proj", "ffn_down"),
 }  # fmt: skip
-COLORS = {"Q3": "#f2d9c7", "Q4": "#e8eef5", "Q6": "#8fb8de", "Q8": "#2f6da8"}
+COLORS = {"Q3": "#f2d9c7", "Q4": "#e8eef5", "Q5": "#c3d8ea", "Q6": "#8fb8de", "Q8": "#2f6da8"}
 CELL, ROW, LEFT, TOP = 62, 17, 50, 44
 
 

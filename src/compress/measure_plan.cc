@@ -10,7 +10,7 @@
 namespace qwin {
 namespace {
 
-constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q6, DType::q8};  // the first is measured
+constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q5, DType::q6, DType::q8};  // the first is measured
 
 constexpr size_t kResidualParts[] = {64, 32, 16, 8, 4};  // one row in so many may have a residual
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element and block types of stored tensors, named after GGUF's; the last four are qwin's own. A block is the smallest
+// Element and block types of stored tensors, named after GGUF's; the last five are qwin's own. A block is the smallest
 // unit that can be decoded alone.
 #pragma once
 
@@ -29,8 +29,9 @@ enum class DType : uint8_t {
   q6,
   q8,
   q3,
+  q5,
 };
-inline constexpr int kNumDTypes = 19;
+inline constexpr int kNumDTypes = 20;
 
 struct DTypeInfo {
   std::string_view name;    // "Q4_K"
@@ -40,8 +41,10 @@ struct DTypeInfo {
 
 const DTypeInfo& dtype_info(DType type);
 
-// Q3, Q4 and Q6: sub-scales in a head of 32 bits.
-constexpr bool has_head(DType type) { return type == DType::q3 || type == DType::q4 || type == DType::q6; }
+// Q3, Q4, Q5 and Q6: sub-scales in a head of 32 bits.
+constexpr bool has_head(DType type) {
+  return type == DType::q3 || type == DType::q4 || type == DType::q5 || type == DType::q6;
+}
 
 // Bytes of `elements` in a row. Requires: they are whole blocks.
 inline size_t row_bytes(DType type, size_t elements) {

@@ -60,10 +60,11 @@ enum class PackedFormat : uint8_t {
   iq4_nl,
   iq4_xs,
   q4,
+  q5,
   q6,
   q8
 };
-inline constexpr int kNumPackedFormats = 15;
+inline constexpr int kNumPackedFormats = 16;
 
 struct PackedLayout {
   CodeKind code;
@@ -122,6 +123,7 @@ inline constexpr PackedLayout packed_layout(PackedFormat format) {
     case PackedFormat::iq4_nl: return {CodeKind::lut4, ScaleKind::flat, 128};
     case PackedFormat::iq4_xs: return {CodeKind::lut4, ScaleKind::nested32, 128};
     case PackedFormat::q4: return {CodeKind::lut4, ScaleKind::span_sub5, 128};
+    case PackedFormat::q5: return {CodeKind::u5, ScaleKind::span_sub5, 16};
     case PackedFormat::q6: return {CodeKind::u6, ScaleKind::span_sub5, 32};
     case PackedFormat::q8: return {CodeKind::u8, ScaleKind::span, 128};
   }

@@ -128,6 +128,7 @@ std::optional<uint64_t> find_non_finite(DType dtype, const std::byte* data, size
     case DType::bf16: return find_full_exponent<uint16_t>(dtype, data, bytes, 0x7f80u);
     case DType::q3:
     case DType::q4:
+    case DType::q5:
     case DType::q6: return find_full_exponent<uint32_t>(dtype, data, bytes, 0xf8000000u);
     default: return find_full_exponent<uint16_t>(dtype, data, bytes, 0x7c00u);
   }

@@ -35,6 +35,7 @@ PackedFormat packed_format(DType type) {
     case DType::iq4_xs: return PackedFormat::iq4_xs;
     case DType::q3:
     case DType::q4: return PackedFormat::q4;
+    case DType::q5: return PackedFormat::q5;
     case DType::q6: return PackedFormat::q6;
     case DType::q8: return PackedFormat::q8;
     case DType::q8_0:
@@ -168,7 +169,8 @@ constexpr PackRowFn kPackRow[] = {
     pack_row<PackedFormat::q5_1>, pack_row<PackedFormat::q8_0>,   pack_row<PackedFormat::q2_k>,
     pack_row<PackedFormat::q3_k>, pack_row<PackedFormat::q4_k>,   pack_row<PackedFormat::q5_k>,
     pack_row<PackedFormat::q6_k>, pack_row<PackedFormat::iq4_nl>, pack_row<PackedFormat::iq4_xs>,
-    pack_row<PackedFormat::q4>,   pack_row<PackedFormat::q6>,     pack_row<PackedFormat::q8>,
+    pack_row<PackedFormat::q4>,   pack_row<PackedFormat::q5>,     pack_row<PackedFormat::q6>,
+    pack_row<PackedFormat::q8>,
 };
 static_assert(std::size(kPackRow) == kNumPackedFormats);
 

@@ -160,6 +160,16 @@ struct BlockQ3 {
 };
 static_assert(sizeof(BlockQ3) == 52);
 
+// w = d * sub[g] * (q - 16), q in 0..31
+//   ql            four low bits as Q4's qs
+//   qh[i]         bit k = bit 4 of e(16k+i)                                     k in 0..7, i in 0..15
+struct BlockQ5 {
+  uint32_t head;
+  uint8_t ql[64];
+  uint8_t qh[16];
+};
+static_assert(sizeof(BlockQ5) == 84);
+
 // w = d * sub[g] * (q - 32), q in 0..63
 //   ql            four low bits as Q4's qs
 //   qh[i]         = | high 2 of e(96+i) | e(64+i) | e(32+i) | e(i) |            i in 0..31

@@ -180,6 +180,11 @@ void unpack(const BlockQ3& s, CodeBlock* b) {
 
 void unpack(const BlockQ4& s, CodeBlock* b) { unpack_span(s.head, s.qs, b); }
 
+void unpack(const BlockQ5& s, CodeBlock* b) {
+  unpack_span(s.head, s.ql, b);
+  for (int i = 0; i < kSpanElements; ++i) b->quants[i] |= ((s.qh[i % 16] >> (i / 16)) & 1) << 4;
+}
+
 void unpack(const BlockQ6& s, CodeBlock* b) {
   unpack_span(s.head, s.ql, b);
   for (int g = 0; g < 4; ++g) {
@@ -225,6 +230,7 @@ const CodeFormat* code_format(DType type) {
       {128, 32, 6, 32, false, false},    // Q6
       {128, 128, 8, 128, false, false},  // Q8
       {128, 32, 4, 0, false, true},      // Q3: as codes of Q4
+      {128, 32, 5, 16, false, false},    // Q5
   };
   static_assert(std::size(kFormats) == kNumDTypes - static_cast<int>(DType::q4_0));
   return type < DType::q4_0 ? nullptr : &kFormats[static_cast<int>(type) - static_cast<int>(DType::q4_0)];
@@ -245,6 +251,7 @@ UnpackBlockFn unpack_block(DType type) {
     case DType::iq4_nl: return unpack_stored<BlockIQ4_NL>;
     case DType::iq4_xs: return unpack_stored<BlockIQ4_XS>;
     case DType::q4: return unpack_stored<BlockQ4>;
+    case DType::q5: return unpack_stored<BlockQ5>;
     case DType::q6: return unpack_stored<BlockQ6>;
     case DType::q8: return unpack_stored<BlockQ8>;
     case DType::q3: return unpack_stored<BlockQ3>;

@@ -31,7 +31,7 @@ const CodeFormat* code_format(DType type);
 struct CodeBlock {
   int32_t num_elements;
   int32_t group_size;
-  uint16_t d_bits;     // f16 bits of d as stored; Q3, Q4, Q6: in units of kHeadUnit
+  uint16_t d_bits;     // f16 bits of d as stored; Q3, Q4, Q5, Q6: in units of kHeadUnit
   uint16_t dmin_bits;  // f16 bits of dmin; Q4_1 and Q5_1: of -m, their m with the sign flipped
   float d;
   float dmin;

@@ -44,12 +44,17 @@ struct TableCodes {
 using Q3Codes = TableCodes<2>;
 using Q4Codes = TableCodes<1>;
 
-// The codes of Q6.
+// -kZero … kZero - 1.
+template <int kZero>
 struct LinearCodes {
-  static constexpr float kFarthest = 32;
-  static int quant(float x) { return static_cast<int>(std::clamp(std::floor(x + 32.5f), 0.0f, 63.0f)); }
-  static float value(int quant) { return static_cast<float>(quant - 32); }
+  static constexpr float kFarthest = kZero;
+  static int quant(float x) {
+    return static_cast<int>(std::clamp(std::floor(x + (kZero + 0.5f)), 0.0f, 2.0f * kZero - 1));
+  }
+  static float value(int quant) { return static_cast<float>(quant - kZero); }
 };
+using Q5Codes = LinearCodes<16>;
+using Q6Codes = LinearCodes<32>;
 
 // Columns that share a scale, and what their errors count.
 struct Columns {
@@ -247,6 +252,14 @@ BlockQ4 pack_q4(uint32_t head, const uint8_t* quants) {
   return block;
 }
 
+BlockQ5 pack_q5(uint32_t head, const uint8_t* quants) {
+  BlockQ5 block{.head = head, .ql = {}, .qh = {}};
+  pack_nibbles(quants, block.ql);
+  for (size_t i = 0; i < kSpanElements; ++i)
+    block.qh[i % 16] = static_cast<uint8_t>(block.qh[i % 16] | (quants[i] >> 4) << (i / 16));
+  return block;
+}
+
 BlockQ6 pack_q6(uint32_t head, const uint8_t* quants) {
   BlockQ6 block{.head = head, .ql = {}, .qh = {}};
   pack_nibbles(quants, block.ql);
@@ -270,9 +283,15 @@ void quantize_block(const float* w, size_t group_size, BlockQ4* block) {
   *block = pack_q4(head, quants);
 }
 
+void quantize_block(const float* w, size_t group_size, BlockQ5* block) {
+  uint8_t quants[kSpanElements];
+  const uint32_t head = quantize_span<Q5Codes>(w, group_size, quants);
+  *block = pack_q5(head, quants);
+}
+
 void quantize_block(const float* w, size_t group_size, BlockQ6* block) {
   uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<LinearCodes>(w, group_size, quants);
+  const uint32_t head = quantize_span<Q6Codes>(w, group_size, quants);
   *block = pack_q6(head, quants);
 }
 
@@ -318,10 +337,18 @@ double quantize_block_in_order(const OrderedSpan& span, size_t group_size, Block
   return cost;
 }
 
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ5* block) {
+  uint8_t quants[kSpanElements];
+  double cost = 0;
+  const uint32_t head = quantize_span_in_order<Q5Codes>(span, group_size, quants, cost);
+  *block = pack_q5(head, quants);
+  return cost;
+}
+
 double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ6* block) {
   uint8_t quants[kSpanElements];
   double cost = 0;
-  const uint32_t head = quantize_span_in_order<LinearCodes>(span, group_size, quants, cost);
+  const uint32_t head = quantize_span_in_order<Q6Codes>(span, group_size, quants, cost);
   *block = pack_q6(head, quants);
   return cost;
 }
@@ -368,6 +395,7 @@ void quantize_spans(DType type, const float* src, size_t n, size_t group_size, s
   switch (type) {
     case DType::q3: return quantize_blocks<BlockQ3>(src, n, group_size, dst, "Q3");
     case DType::q4: return quantize_blocks<BlockQ4>(src, n, group_size, dst, "Q4");
+    case DType::q5: return quantize_blocks<BlockQ5>(src, n, group_size, dst, "Q5");
     case DType::q6: return quantize_blocks<BlockQ6>(src, n, group_size, dst, "Q6");
     case DType::q8: return quantize_blocks<BlockQ8>(src, n, group_size, dst, "Q8");
     default: throw Error(ErrorCode::bad_type, name + " is no type of span blocks");
@@ -378,6 +406,7 @@ double quantize_span_in_order(DType type, const OrderedSpan& span, size_t group_
   switch (type) {
     case DType::q3: return quantize_block_in_order<BlockQ3>(span, group_size, dst, "Q3");
     case DType::q4: return quantize_block_in_order<BlockQ4>(span, group_size, dst, "Q4");
+    case DType::q5: return quantize_block_in_order<BlockQ5>(span, group_size, dst, "Q5");
     case DType::q6: return quantize_block_in_order<BlockQ6>(span, group_size, dst, "Q6");
     case DType::q8: return quantize_block_in_order<BlockQ8>(span, group_size, dst, "Q8");
     default: throw Error(ErrorCode::bad_type, std::string(dtype_info(type).name) + " is no type of span blocks");

@@ -80,7 +80,7 @@ class QuantizeRowsTest : public ::testing::Test {
 };
 
 TEST_F(QuantizeRowsTest, SquaresTellWhatTheWeightsLose) {
-  for (const DType type : {DType::q4, DType::q6, DType::q8}) {
+  for (const DType type : {DType::q4, DType::q5, DType::q6, DType::q8}) {
     Squares told, counted;
     const std::vector<std::byte> out = quantized(type, false, &told);
     std::vector<float> w(256), back(256);
@@ -98,7 +98,7 @@ TEST_F(QuantizeRowsTest, SquaresTellWhatTheWeightsLose) {
 }
 
 TEST_F(QuantizeRowsTest, FeedbackMakesGoodWhatProductsLose) {
-  for (const DType type : {DType::q4, DType::q6, DType::q8}) {
+  for (const DType type : {DType::q4, DType::q5, DType::q6, DType::q8}) {
     Squares plain, in_order;
     const auto without = quantized(type, false, &plain), with = quantized(type, true, &in_order);
     EXPECT_LT(lost(with, type, 0), 0.7 * lost(without, type, 0)) << dtype_info(type).name;

@@ -40,7 +40,8 @@ inline constexpr NamedFormat kPackedFormats[kNumPackedFormats] = {
     {"q5_1", PackedFormat::q5_1}, {"q8_0", PackedFormat::q8_0},     {"q2_k", PackedFormat::q2_k},
     {"q3_k", PackedFormat::q3_k}, {"q4_k", PackedFormat::q4_k},     {"q5_k", PackedFormat::q5_k},
     {"q6_k", PackedFormat::q6_k}, {"iq4_nl", PackedFormat::iq4_nl}, {"iq4_xs", PackedFormat::iq4_xs},
-    {"q4", PackedFormat::q4},     {"q6", PackedFormat::q6},         {"q8", PackedFormat::q8},
+    {"q4", PackedFormat::q4},     {"q5", PackedFormat::q5},         {"q6", PackedFormat::q6},
+    {"q8", PackedFormat::q8},
 };
 
 inline constexpr KvType kKvTypes[kNumKvTypes] = {KvType::f32, KvType::f16, KvType::q8};

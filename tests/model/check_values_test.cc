@@ -67,7 +67,7 @@ TEST(FindNonFiniteTest, FindsEveryScaleOfEveryBlockType) {
 }
 
 TEST(FindNonFiniteTest, FindsScalesThatShareAWord) {
-  for (const DType dtype : {DType::q3, DType::q4, DType::q6}) {
+  for (const DType dtype : {DType::q3, DType::q4, DType::q5, DType::q6}) {
     const size_t block = dtype_info(dtype).block_bytes;
     const std::string bytes(5 * block, '\0');
     EXPECT_EQ(find(dtype, with_value<uint32_t>(bytes, 3 * block, 0xf8000000)), 3u);

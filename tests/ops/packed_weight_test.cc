@@ -71,7 +71,7 @@ TEST(PackedWeightTest, QuantizesLikeAFileOfThatType) {
   const size_t rows = 37, columns = 384;
   for (const DType from : {DType::f32, DType::f16, DType::q5_0}) {
     const StoredBlocks blocks(random, from, rows, columns);
-    for (const DType type : {DType::q3, DType::q4, DType::q6, DType::q8}) {
+    for (const DType type : {DType::q3, DType::q4, DType::q5, DType::q6, DType::q8}) {
       StoredMatrix file{nullptr, type, rows, columns};
       std::vector<std::byte> bytes(rows * file.row_bytes());
       for (size_t i = 0; i < rows; ++i)

@@ -39,7 +39,7 @@ TEST(DecodeTest, CodesTimesScalesAreTheWeightsBitForBit) {
     }
     ++num_blocks;
   });
-  EXPECT_EQ(num_blocks, 6 * 57 + 6 * 21 + 4 * 33);
+  EXPECT_EQ(num_blocks, 6 * 57 + 6 * 21 + 5 * 33);
 }
 
 TEST(DecodeTest, EveryFieldKeepsItsRangeAndFullRangesOccur) {

@@ -15,7 +15,7 @@
 namespace qwin {
 namespace {
 
-constexpr DType kSpanTypes[] = {DType::q3, DType::q4, DType::q6, DType::q8};
+constexpr DType kSpanTypes[] = {DType::q3, DType::q4, DType::q5, DType::q6, DType::q8};
 
 std::vector<float> normal_weights(size_t n, float deviation = 0.02f) {
   std::mt19937_64 random(7);
@@ -48,6 +48,7 @@ TEST(QuantizeSpansTest, GaussianWeightsLoseWhatTheBitsAllow) {
   const std::vector<float> w = normal_weights(128 * 200);
   EXPECT_LT(relative_error(w, there_and_back(DType::q3, w)), 0.027);
   EXPECT_LT(relative_error(w, there_and_back(DType::q4, w)), 0.0062);
+  EXPECT_LT(relative_error(w, there_and_back(DType::q5, w)), 0.002);
   EXPECT_LT(relative_error(w, there_and_back(DType::q6, w)), 0.0005);
   EXPECT_LT(relative_error(w, there_and_back(DType::q8, w)), 0.00005);
 }
@@ -63,7 +64,7 @@ TEST(QuantizeSpansTest, ColumnsThatMatterMoreLoseLess) {
   std::vector<float> importance(128, 1.0f), lost(128);
   const std::vector<float> weights = normal_weights(128 * 100), no_feedback(128 * 128);
   for (size_t i = 0; i < importance.size(); i += 7) importance[i] = 50.0f;
-  for (const DType type : {DType::q3, DType::q4, DType::q6}) {
+  for (const DType type : {DType::q3, DType::q4, DType::q5, DType::q6}) {
     double blind = 0, seeing = 0;
     for (size_t at = 0; at < weights.size(); at += 128) {
       const std::vector<float> w(weights.begin() + static_cast<ptrdiff_t>(at),

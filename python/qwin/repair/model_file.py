@@ -25,10 +25,10 @@ from qwin.errors import ModelFileError
 
 Floats = NDArray[np.float32]
 
-F32, F16, BF16, Q3, Q4, Q6, Q8 = 0, 1, 30, 0x51570003, 0x51570004, 0x51570006, 0x51570008
+F32, F16, BF16, Q3, Q4, Q5, Q6, Q8 = 0, 1, 30, 0x51570003, 0x51570004, 0x51570005, 0x51570006, 0x51570008
 SPAN = 128
-BLOCK_BYTES = {F32: 4, F16: 2, BF16: 2, Q3: 52, Q4: 68, Q6: 100, Q8: 130}
-BLOCK_ELEMENTS = {F32: 1, F16: 1, BF16: 1, Q3: SPAN, Q4: SPAN, Q6: SPAN, Q8: SPAN}
+BLOCK_BYTES = {F32: 4, F16: 2, BF16: 2, Q3: 52, Q4: 68, Q5: 84, Q6: 100, Q8: 130}
+BLOCK_ELEMENTS = {F32: 1, F16: 1, BF16: 1, Q3: SPAN, Q4: SPAN, Q5: SPAN, Q6: SPAN, Q8: SPAN}
 HEAD_UNIT = 2.0**-12  # of the 12 bits of a scale
 TABLE = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int16)
 ALIGNMENT = 32
@@ -158,7 +158,7 @@ class QuantizedFile:
         return name in self.tensors
 
     def is_spans(self, name: str) -> bool:
-        return self.tensors[name].type in (Q3, Q4, Q6, Q8)
+        return self.tensors[name].type in (Q3, Q4, Q5, Q6, Q8)
 
     def _stored(self, name: str) -> tuple[StoredTensor, NDArray[np.uint8]]:
         if name not in self.tensors:
@@ -239,7 +239,11 @@ def _codes(data: NDArray[np.uint8], kind: int) -> NDArray[np.int16]:
     if kind == Q3:
         return TABLE[2 * _pairs(data[:, :32]) + 8 * _bits(data[:, 32:])]
     codes = _nibbles(data[:, :64])
-    return TABLE[codes] if kind == Q4 else codes.astype(np.int16) + 16 * _pairs(data[:, 64:]) - 32
+    if kind == Q4:
+        return TABLE[codes]
+    if kind == Q5:
+        return codes.astype(np.int16) + 16 * _bits(data[:, 64:]) - 16
+    return codes.astype(np.int16) + 16 * _pairs(data[:, 64:]) - 32
 
 
 def _nibbles(data: NDArray[np.uint8]) -> NDArray[np.uint8]:

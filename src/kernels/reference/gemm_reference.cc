@@ -174,6 +174,7 @@ void add_reference_gemm(CpuKernels& kernels) {
   table[int(PackedFormat::iq4_nl)] = gemm_tiles_reference<PackedFormat::iq4_nl>;
   table[int(PackedFormat::iq4_xs)] = gemm_tiles_reference<PackedFormat::iq4_xs>;
   table[int(PackedFormat::q4)] = gemm_tiles_reference<PackedFormat::q4>;
+  table[int(PackedFormat::q5)] = gemm_tiles_reference<PackedFormat::q5>;
   table[int(PackedFormat::q6)] = gemm_tiles_reference<PackedFormat::q6>;
   table[int(PackedFormat::q8)] = gemm_tiles_reference<PackedFormat::q8>;
 }

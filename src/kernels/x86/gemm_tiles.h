@@ -183,6 +183,7 @@ void fill_gemm_tiles(GemmTilesFn* table) {
   table[int(PackedFormat::iq4_nl)] = gemm_tiles<PackedFormat::iq4_nl>;
   table[int(PackedFormat::iq4_xs)] = gemm_tiles<PackedFormat::iq4_xs>;
   table[int(PackedFormat::q4)] = gemm_tiles<PackedFormat::q4>;
+  table[int(PackedFormat::q5)] = gemm_tiles<PackedFormat::q5>;
   table[int(PackedFormat::q6)] = gemm_tiles<PackedFormat::q6>;
   table[int(PackedFormat::q8)] = gemm_tiles<PackedFormat::q8>;
 }

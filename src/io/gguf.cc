@@ -40,7 +40,26 @@ constexpr uint32_t kOwnTypes = 0x51570000;
 // ggml's type ids and qwin's, in the order of DType; those of types ggml has dropped, and of types no kernel here
 // decodes, have no place.
 constexpr uint32_t kTypeIds[kNumDTypes] = {
-    0, 1, 30, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, kOwnTypes + 4, kOwnTypes + 6, kOwnTypes + 8, kOwnTypes + 3, kOwnTypes + 5,
+    0,
+    1,
+    30,
+    2,
+    3,
+    6,
+    7,
+    8,
+    10,
+    11,
+    12,
+    13,
+    14,
+    20,
+    23,
+    kOwnTypes + 4,
+    kOwnTypes + 6,
+    kOwnTypes + 8,
+    kOwnTypes + 3,
+    kOwnTypes + 5,
 };
 
 std::optional<DType> dtype_of_id(uint32_t id) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Float weights to qwin's own span blocks (Q3, Q4, Q5, Q6, Q8): the scales of each block are searched, not just taken from
-// its largest value, since that is worth more than any other cheap step.
+// Float weights to qwin's own span blocks (Q3, Q4, Q5, Q6, Q8): the scales of each block are searched, not just taken
+// from its largest value, since that is worth more than any other cheap step.
 #pragma once
 
 #include <cstddef>

@@ -28,8 +28,8 @@ inline void append_string(std::string& out, std::string_view text) {
 
 // ggml's id of a type, or qwin's.
 inline uint32_t ggml_type_id(DType dtype) {
-  static constexpr uint32_t kIds[kNumDTypes] = {0,  1,  30, 2,  3,  6,          7,          8,          10,        11,
-                                                12, 13, 14, 20, 23, 0x51570004, 0x51570006, 0x51570008, 0x51570003, 0x51570005};
+  static constexpr uint32_t kIds[kNumDTypes] = {
+      0, 1, 30, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23, 0x51570004, 0x51570006, 0x51570008, 0x51570003, 0x51570005};
   return kIds[static_cast<int>(dtype)];
 }
 

@@ -18,8 +18,7 @@ namespace qwin {
 inline constexpr DType kAllDTypes[kNumDTypes] = {DType::f32,  DType::f16,  DType::bf16, DType::q4_0,   DType::q4_1,
                                                  DType::q5_0, DType::q5_1, DType::q8_0, DType::q2_k,   DType::q3_k,
                                                  DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs,
-                                                 DType::q4,   DType::q6,   DType::q8,   DType::q3,
-                                                 DType::q5};
+                                                 DType::q4,   DType::q6,   DType::q8,   DType::q3,     DType::q5};
 
 inline std::vector<size_t> half_offsets(DType dtype) {
   switch (dtype) {

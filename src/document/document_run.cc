@@ -99,7 +99,6 @@ struct DocumentRun::State {
   bool submit(size_t item);
   bool is_last_round() const { return answers.size() == 1; }
   void keep_partial_answers();
-  bool keep_what_says_something();
   bool round_is_over() const { return num_answered == answers.size(); }
   void begin_round(std::vector<std::vector<int32_t>> round);
   void begin_reduce();
@@ -120,7 +119,6 @@ struct DocumentRun::State {
   size_t round_number = 0;
   std::vector<std::vector<int32_t>> round_prompts;  // emptied when submitted
   std::vector<std::optional<std::string>> answers;
-  std::vector<FinishReason> finish_reasons;  // [answers.size()]
   size_t next = 0, num_answered = 0;
   size_t num_before = 0;        // requests of earlier rounds
   bool prefix_is_read = false;  // what all prompts of the round begin with is in the prefix cache
@@ -188,7 +186,6 @@ void DocumentRun::State::begin_round(std::vector<std::vector<int32_t>> round) {
   num_before += answers.size();
   round_prompts = std::move(round);
   answers.assign(round_prompts.size(), std::nullopt);
-  finish_reasons.assign(round_prompts.size(), FinishReason::stop);
   next = num_answered = 0;
   prefix_is_read = false;
   ++round_number;
@@ -203,7 +200,7 @@ bool DocumentRun::State::advance() {
   for (Event& event : taken) take(std::move(event));
   while (!is_over && round_is_over()) {
     if (round_number == 1) keep_partial_answers();
-    if (is_last_round() || keep_what_says_something()) {
+    if (is_last_round()) {
       finish();
     } else {
       begin_reduce();
@@ -229,7 +226,7 @@ void DocumentRun::State::end(size_t item, GenerationResult ended) {
   result.prompt_tokens += ended.prompt_tokens;
   result.cached_tokens += ended.cached_tokens;
   result.completion_tokens += static_cast<int64_t>(ended.token_ids.size());
-  finish_reasons[item] = ended.finish_reason;
+  result.finish_reason = ended.finish_reason;
   result.attention = ended.attention;
   answers[item] = std::move(ended.text);
   if (ended.finish_reason == FinishReason::length && !is_last_round()) cut_to_sentences(*answers[item]);
@@ -298,19 +295,6 @@ Request DocumentRun::State::request_of(size_t item) const {
   return request;
 }
 
-// Leaves out the answers that say nothing, unless all do. True when one answer is left, which is the document's.
-bool DocumentRun::State::keep_what_says_something() {
-  size_t kept = 0;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    if (prompts.says_nothing(*answers[i])) continue;
-    std::swap(answers[kept], answers[i]);
-    std::swap(finish_reasons[kept++], finish_reasons[i]);
-  }
-  answers.resize(std::max<size_t>(kept, 1));
-  num_answered = answers.size();
-  return num_answered == 1;
-}
-
 // The answers of a round in groups that fit a prompt; two at least, so that there are fewer of them.
 void DocumentRun::State::begin_reduce() {
   const int64_t limit = std::max(options.segment_tokens,
@@ -337,7 +321,6 @@ void DocumentRun::State::keep_partial_answers() {
 
 void DocumentRun::State::finish() {
   result.text = std::move(*answers.front());
-  result.finish_reason = finish_reasons.front();
   if (!text_was_told && !result.text.empty() && events.on_text)
     events.on_text(result.text);  // was an answer over a segment, or known before
   if (journal) journal->remove();

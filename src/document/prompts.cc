@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "document/prompts.h"
 
-#include <algorithm>
-
 #include "core/json.h"
 #include "document/sentences.h"
 
@@ -16,9 +14,7 @@ constexpr size_t kLongInstruction = 128;  // tokens
 // The built-in instructions. Of a text its points: asked for a paragraph, small models copy its beginning. Of points a
 // paragraph: asked for points, they copy the first ones. `%` stands for what the user asked.
 struct Instructions {
-  const char *summary_of_segment, *summary_of_document, *summary_of_answers;
-  const char *asked_of_segment, *asked_of_answers;
-  const char* nothing;
+  const char *summary_of_segment, *summary_of_document, *summary_of_answers, *asked_of_answers;
 };
 
 constexpr Instructions kEnglish = {
@@ -27,16 +23,12 @@ constexpr Instructions kEnglish = {
     "The points above are from the parts of one document, in order. In one paragraph of at most 120 words, say what "
     "the "
     "document is and what matters most in it. Keep names, amounts and dates.",
-    "%\nUse only what the text says. If it says nothing about this, answer only: not stated",
-    "These were the answers from the parts of one document, in order. Make one answer of them: %",
-    "not stated"};
+    "Above are the answers that the parts of one document gave to this: %\nWrite the best answer."};
 constexpr Instructions kChinese = {"列出上文的要点，最多六条，每条一个短句。保留名称、金额和日期。",
                                    "列出上文的要点，最多十条，每条一个短句。保留名称、金额和日期。",
                                    "以上依次是一份文档各部分的要点。用一段不超过二百字的话说明这份文档是什么、其中最重"
                                    "要的是什么。保留名称、金额和日期。",
-                                   "%\n只根据文中的内容回答。如果文中没有提到，只回答：未提及",
-                                   "以上依次是一份文档各部分的回答。请合并成一个回答：%",
-                                   "未提及"};
+                                   "以上是一份文档的各部分对下面这个要求的回答：%\n请写出最好的回答。"};
 
 std::string filled(std::string_view pattern, const std::string& asked) {
   const size_t at = pattern.find('%');
@@ -55,34 +47,16 @@ DocumentPrompts::DocumentPrompts(const Engine& engine, const DocumentOptions& op
   const std::string& asked = options.instruction;
   const Instructions& built_in =
       is_mostly_chinese(asked.empty() ? text : std::string_view(asked)) ? kChinese : kEnglish;
-  if (asked.empty()) {
-    of_segment_ = built_in.summary_of_segment;
-    of_document_ = built_in.summary_of_document;
-    of_answers_ = built_in.summary_of_answers;
-  } else {
-    of_document_ = asked;
-    of_segment_ = filled(built_in.asked_of_segment, asked);
-    of_answers_ = filled(built_in.asked_of_answers, asked);
-    nothing_ = built_in.nothing;
-  }
-  if (options.reduce_instruction.empty()) return;
-  of_answers_ = options.reduce_instruction;  // is to get all answers, to what was asked and nothing else
-  if (!asked.empty()) of_segment_ = asked;
-  nothing_.clear();
+  of_segment_ = asked.empty() ? built_in.summary_of_segment : asked;
+  of_document_ = asked.empty() ? built_in.summary_of_document : asked;
+  of_answers_ = asked.empty() ? built_in.summary_of_answers : filled(built_in.asked_of_answers, asked);
+  if (!options.reduce_instruction.empty()) of_answers_ = options.reduce_instruction;
 }
 
 std::vector<int32_t> DocumentPrompts::of_answers(std::span<const std::string> answers) const {
   std::string text;
   for (const std::string& answer : answers) text += (text.empty() ? "" : "\n\n") + std::string(trimmed(answer));
   return prompt(of_answers_, text);
-}
-
-bool DocumentPrompts::says_nothing(std::string_view answer) const {
-  if (nothing_.empty()) return false;
-  const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
-  answer = trimmed(answer);
-  return answer.size() >= nothing_.size() &&
-         std::equal(nothing_.begin(), nothing_.end(), answer.begin(), [&](char b, char a) { return same(a, b); });
 }
 
 std::vector<int32_t> DocumentPrompts::prompt(const std::string& instruction, std::string_view text) const {

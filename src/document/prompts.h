@@ -20,8 +20,6 @@ class DocumentPrompts {
   std::vector<int32_t> of_segment(std::string_view segment) const { return prompt(of_segment_, segment); }
   std::vector<int32_t> of_document(std::string_view text) const { return prompt(of_document_, text); }
   std::vector<int32_t> of_answers(std::span<const std::string> answers) const;
-  // A segment may be asked what it says nothing about: true for the answer that it is told to give then.
-  bool says_nothing(std::string_view answer) const;
   const std::string& segment_instruction() const { return of_segment_; }
 
  private:
@@ -31,7 +29,6 @@ class DocumentPrompts {
   const std::string system_;
   const bool raw_;
   std::string of_segment_, of_document_, of_answers_;
-  std::string nothing_;  // empty: no segment is told what to answer then
 };
 
 }  // namespace qwin

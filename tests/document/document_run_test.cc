@@ -103,10 +103,8 @@ TEST(DocumentRunTest, AsksEverySegmentAndThenTheAnswers) {
   EXPECT_EQ(result.partial_answers, std::vector<std::string>(4, "Hello, wörld"));
   EXPECT_EQ(partial.size(), 4u);
   EXPECT_EQ(engine.requests().size(), 5u);
-  EXPECT_EQ(prompt_of(engine, 0),
-            "The first sentence is here.\n\n---\n\nSay it.\nUse only what the text says. If it says nothing about "
-            "this, answer only: not stated");
-  EXPECT_TRUE(prompt_of(engine, 4).ends_with("Make one answer of them: Say it.")) << prompt_of(engine, 4);
+  EXPECT_EQ(prompt_of(engine, 0), "The first sentence is here.\n\n---\n\nSay it.");
+  EXPECT_TRUE(prompt_of(engine, 4).ends_with("gave to this: Say it.\nWrite the best answer.")) << prompt_of(engine, 4);
   EXPECT_EQ(progress.back().first, progress.back().second);
 }
 
@@ -154,18 +152,6 @@ TEST(DocumentRunTest, PutsLongInstructionsBeforeTheTextSoThatTheyAreReadOnce) {
   EXPECT_TRUE(prompt_of(engine, 1).ends_with("---\n\nThe second one follows.")) << prompt_of(engine, 1);
 }
 
-// What each of four segments says, and what is asked of their answers then; empty: nothing.
-std::string asked_together(FakeEngine& engine, std::vector<std::optional<std::string>> answers, DocumentResult& result,
-                           std::string* told = nullptr) {
-  DocumentOptions options = small_segments();
-  options.partial_answers = std::move(answers);
-  const DocumentEvents events{.on_text = [&](std::string_view text) {
-    if (told) *told += text;
-  }};
-  result = process_document(engine, kText, options, events);
-  return engine.requests().empty() ? "" : prompt_of(engine, 0);
-}
-
 TEST(DocumentRunTest, AnAnswerThatReachedItsLimitIsCutBehindASentence) {
   FakeEngine engine({.pieces = {"It is so. ", "And then", " more"}});
   DocumentOptions options = small_segments();
@@ -175,35 +161,28 @@ TEST(DocumentRunTest, AnAnswerThatReachedItsLimitIsCutBehindASentence) {
   EXPECT_EQ(result.text, "It is so. And then") << "the last one is told as it comes";
 }
 
-TEST(DocumentRunTest, LeavesOutWhatSaysNothing) {
-  FakeEngine engine({});
-  DocumentResult result;
-  const std::string asked = asked_together(engine, {"Not stated.", "One.", " not stated", "Two."}, result);
-  EXPECT_TRUE(asked.starts_with("One.\n\nTwo.\n\n---")) << asked;
-  EXPECT_EQ(result.partial_answers[0], "Not stated.");
-}
-
-TEST(DocumentRunTest, TheOnlyAnswerThatSaysSomethingIsTheDocuments) {
-  FakeEngine engine({});
-  DocumentResult result;
-  std::string told;
-  EXPECT_EQ(asked_together(engine, {"not stated", "not stated", "It.", "Not stated"}, result, &told), "");
-  EXPECT_EQ(result.text, "It.");
-  EXPECT_EQ(told, "It.");
-  EXPECT_EQ(result.partial_answers.size(), 4u);
-  EXPECT_EQ(asked_together(engine, {"Not stated.", "not stated", "not stated", "not stated"}, result), "");
-  EXPECT_EQ(result.text, "Not stated.");
-}
-
-TEST(DocumentRunTest, AnInstructionOfItsOwnForTheAnswersGetsThemAll) {
-  FakeEngine engine({});
+TEST(DocumentRunTest, TheInstructionForTheAnswersStandsBehindThem) {
+  FakeEngine engine({.pieces = {"Two."}});
   DocumentOptions options = small_segments();
   options.reduce_instruction = "Count them.";
-  options.partial_answers = {"not stated", "One.", std::nullopt, "not stated"};
-  process_document(engine, kText, options);
+  options.partial_answers = {"None. ", "One.", std::nullopt, "\nThree."};
+  std::string told;
+  const auto result =
+      process_document(engine, kText, options, {.on_text = [&](std::string_view text) { told += text; }});
   EXPECT_TRUE(prompt_of(engine, 0).ends_with("---\n\nSay it."));
-  EXPECT_EQ(prompt_of(engine, 1),
-            "not stated\n\nOne.\n\nHello, w\xEF\xBF\xBD\xEF\xBF\xBDrld\n\nnot stated\n\n---\n\nCount them.");
+  EXPECT_EQ(prompt_of(engine, 1), "None.\n\nOne.\n\nTwo.\n\nThree.\n\n---\n\nCount them.");
+  EXPECT_EQ(told, "Two.");
+}
+
+TEST(DocumentRunTest, TellsAnAnswerThatWasKnownBefore) {
+  FakeEngine engine({});
+  DocumentOptions options = small_segments();
+  options.segment_tokens = 512;
+  options.partial_answers = {"known"};
+  std::string told;
+  process_document(engine, kText, options, {.on_text = [&](std::string_view text) { told += text; }});
+  EXPECT_EQ(told, "known");
+  EXPECT_TRUE(engine.requests().empty());
 }
 
 TEST(DocumentRunTest, LetsTheFirstPromptGoAheadOfTheOthers) {

@@ -98,7 +98,6 @@ struct DocumentRun::State {
   void submit_more();
   bool submit(size_t item);
   bool is_last_round() const { return answers.size() == 1; }
-  void keep_partial_answers();
   bool round_is_over() const { return num_answered == answers.size(); }
   void begin_round(std::vector<std::vector<int32_t>> round);
   void begin_reduce();
@@ -123,7 +122,6 @@ struct DocumentRun::State {
   size_t num_before = 0;        // requests of earlier rounds
   bool prefix_is_read = false;  // what all prompts of the round begin with is in the prefix cache
   bool is_held = false, is_over = false;
-  bool text_was_told = false;  // of the last answer, while it came
   const std::shared_ptr<std::atomic<bool>> has_stepped = std::make_shared<std::atomic<bool>>(false);
   std::vector<std::pair<size_t, RequestId>> running;
 };
@@ -199,7 +197,6 @@ bool DocumentRun::State::advance() {
   }
   for (Event& event : taken) take(std::move(event));
   while (!is_over && round_is_over()) {
-    if (round_number == 1) keep_partial_answers();
     if (is_last_round()) {
       finish();
     } else {
@@ -212,7 +209,6 @@ bool DocumentRun::State::advance() {
 
 void DocumentRun::State::take(Event event) {
   if (event.prompt_read) prefix_is_read = true;
-  if (!event.text.empty()) text_was_told = true;
   if (!event.text.empty() && events.on_text) events.on_text(event.text);
   if (!event.is_end) return;
   std::erase_if(running, [&](const auto& one) { return one.first == event.item; });
@@ -311,18 +307,17 @@ void DocumentRun::State::begin_reduce() {
     if (end + 1 == texts.size()) ++end;  // none is left alone
     round.push_back(prompts.of_answers(std::span(texts).subspan(begin, end - begin)));
   }
+  if (round_number == 1) result.partial_answers = std::move(texts);
   begin_round(std::move(round));
   tell_progress();
 }
 
-void DocumentRun::State::keep_partial_answers() {
-  for (const std::optional<std::string>& answer : answers) result.partial_answers.push_back(*answer);
-}
-
 void DocumentRun::State::finish() {
   result.text = std::move(*answers.front());
-  if (!text_was_told && !result.text.empty() && events.on_text)
-    events.on_text(result.text);  // was an answer over a segment, or known before
+  if (round_number == 1) {
+    result.partial_answers = {result.text};
+    if (result.completion_tokens == 0 && events.on_text) events.on_text(result.text);  // known before
+  }
   if (journal) journal->remove();
   is_over = true;
 }

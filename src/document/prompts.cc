@@ -11,8 +11,8 @@ namespace {
 constexpr char kRule[] = "\n\n---\n\n";
 constexpr size_t kLongInstruction = 128;  // tokens
 
-// The built-in instructions. Of a text its points: asked for a paragraph, small models copy its beginning. Of points a
-// paragraph: asked for points, they copy the first ones. `%` stands for what the user asked.
+// The built-in instructions, `%` being what the user asked. Of a text its points: asked for a summary, small models
+// copy its beginning. Of many points a paragraph: asked for points, they copy the first ones.
 struct Instructions {
   const char *summary_of_segment, *summary_of_document, *summary_of_answers, *asked_of_answers;
 };
@@ -21,14 +21,13 @@ constexpr Instructions kEnglish = {
     "List the main points of the text above, at most six, each in one short sentence. Keep names, amounts and dates.",
     "List the main points of the text above, at most ten, each in one short sentence. Keep names, amounts and dates.",
     "The points above are from the parts of one document, in order. In one paragraph of at most 120 words, say what "
-    "the "
-    "document is and what matters most in it. Keep names, amounts and dates.",
+    "the document is and what matters most in it. Keep names, amounts and dates.",
     "Above are the answers that the parts of one document gave to this: %\nWrite the best answer."};
-constexpr Instructions kChinese = {"列出上文的要点，最多六条，每条一个短句。保留名称、金额和日期。",
-                                   "列出上文的要点，最多十条，每条一个短句。保留名称、金额和日期。",
-                                   "以上依次是一份文档各部分的要点。用一段不超过二百字的话说明这份文档是什么、其中最重"
-                                   "要的是什么。保留名称、金额和日期。",
-                                   "以上是一份文档的各部分对下面这个要求的回答：%\n请写出最好的回答。"};
+constexpr Instructions kChinese = {
+    "列出上文的要点，最多六条，每条一个短句。保留名称、金额和日期。",
+    "列出上文的要点，最多十条，每条一个短句。保留名称、金额和日期。",
+    "以上依次是一份文档各部分的要点。用一段不超过二百字的话说明这份文档是什么、什么最重要。保留名称、金额和日期。",
+    "以上是一份文档的各部分对下面这个要求的回答：%\n请写出最好的回答。"};
 
 std::string filled(std::string_view pattern, const std::string& asked) {
   const size_t at = pattern.find('%');

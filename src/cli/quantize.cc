@@ -35,9 +35,10 @@ constexpr size_t kResidualPart = 8;
 
 DType own_type(const std::string& name) {
   if (name == "q4") return DType::q4;
+  if (name == "q5") return DType::q5;
   if (name == "q6") return DType::q6;
   if (name == "q8") return DType::q8;
-  throw Error(ErrorCode::invalid_argument, "the head can be q4, q6 or q8, not " + name);
+  throw Error(ErrorCode::invalid_argument, "the head can be q4, q5, q6 or q8, not " + name);
 }
 
 QuantizeProfile profile_of(const QuantizeArguments& arguments) {
@@ -47,13 +48,13 @@ QuantizeProfile profile_of(const QuantizeArguments& arguments) {
   const std::string by_bits = arguments.bits == 8 ? "q8" : "q4";
   QuantizeProfile profile = quantize_profile(arguments.profile.empty() ? by_bits : arguments.profile);
   if (!arguments.calibration_file.empty()) {
-    if (profile.head == DType::q6) profile.head = DType::q4;
+    if (profile.head == DType::q5) profile.head = DType::q4;
     profile.residual_part = kResidualPart;
   }
   if (!arguments.head.empty()) profile.head = own_type(arguments.head);
   if (arguments.group_size == profile.group_size) return profile;
   if (profile.attention == DType::q8 && profile.ffn == DType::q8 && profile.head == DType::q8) {
-    throw Error(ErrorCode::invalid_argument, "--group is for weights of 4 and 6 bits; those of 8 share scales by 128");
+    throw Error(ErrorCode::invalid_argument, "--group is for weights of 3 to 6 bits; those of 8 share scales by 128");
   }
   profile.group_size = arguments.group_size;
   return profile;
@@ -182,12 +183,12 @@ void register_quantize(CLI::App& app) {
              "q4 (the default: blocks in 4 bits), q4-ffn8 (FFN and head in 8 bits) or q8");
   add_option(*command, "--bits", arguments->bits, "4 or 8: short for --profile q4 or q8")->check(CLI::IsMember({4, 8}));
   add_option(*command, "--head", arguments->head,
-             "the head and the embedding: q4, q6 or q8 instead of the profile's; calibrated, q4 has a residual for "
+             "the head and the embedding: q4, q5, q6 or q8 instead of the profile's; calibrated, q4 has a residual for "
              "likely rows");
   add_option(*command, "--calibrate", arguments->calibration_file,
              "a text the model reads first: what rounding a column loses is made good in the columns after it");
   add_option(*command, "--group", arguments->group_size,
-             "columns of 4 and 6 bits that share a sub-scale: 32, 64 or 128, which save no bytes")
+             "columns of 3 to 6 bits that share a sub-scale: 32, 64 or 128, which save no bytes")
       ->check(CLI::IsMember({32, 64, 128}));
   add_plan_options(*command, arguments->plan);
   add_gate_options(*command, arguments->gate);

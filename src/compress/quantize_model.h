@@ -19,7 +19,7 @@ namespace qwin {
 struct QuantizeProfile {
   DType attention = DType::q4;  // q, k, v, o
   DType ffn = DType::q4;        // gate, up, down
-  DType head = DType::q6;       // the head and the embedding
+  DType head = DType::q5;       // the head and the embedding
   size_t residual_part = 0;     // one of their rows in so many gets a residual if they are Q4; 0: none
   // What a plan decides, by a tensor's name: its type, and how many of its rows get a residual.
   std::map<std::string, DType> types = {};

@@ -153,7 +153,7 @@ class WeightLoader {
 
 DType packed_type(WeightForm form, const StoredMatrix& stored, bool is_head) {
   if (stored.columns % kSpan != 0 || form == WeightForm::stored) return packed_type(stored.dtype);
-  if (form == WeightForm::q4) return is_head ? DType::q6 : DType::q4;
+  if (form == WeightForm::q4) return is_head ? DType::q5 : DType::q4;
   return DType::q8;
 }
 

@@ -52,7 +52,7 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 // How matrices are kept in memory.
 enum class WeightForm {
   stored,   // in the file's own bits; F32, F16 and BF16 in Q8_0
-  q4,       // quantized while they are loaded: Q4, the head Q6
+  q4,       // quantized while they are loaded: Q4, the head Q5
   q8,       // Q8
   float32,  // not at all: the oracle reads the file's rows
 };

@@ -56,7 +56,7 @@ def test_profiles_keep_the_model(model, tmp_path, profile, bits, worst):
     report = json.loads(qwin("quantize", model, out, "--profile", profile, "--json"))
     assert report["path"] == str(out) and report["bytes"] == out.stat().st_size
     assert 4.2 < report["bits_per_weight"] < bits
-    assert {t["type"] for t in report["tensors"]} == {"q4": {"F32", "Q4", "Q6"}, "q4-ffn8": {"F32", "Q4", "Q8"}, "q8": {"F32", "Q8"}}[profile]
+    assert {t["type"] for t in report["tensors"]} == {"q4": {"F32", "Q4", "Q5"}, "q4-ffn8": {"F32", "Q4", "Q8"}, "q8": {"F32", "Q8"}}[profile]
     assert all(t["relative_error"] < 0.01 for t in report["tensors"])
     json.loads(qwin("check", out, "--json"))
     shown = json.loads(qwin("show", out, "--json"))
@@ -68,7 +68,7 @@ def test_profiles_keep_the_model(model, tmp_path, profile, bits, worst):
 @pytest.mark.parametrize("bits", [4, 8])
 def test_quantizing_while_loading_is_quantizing_to_a_file(model, tmp_path, bits):
     out = tmp_path / "out.gguf"
-    qwin("quantize", model, out, "--bits", bits, "--head", "q6" if bits == 4 else "q8")
+    qwin("quantize", model, out, "--bits", bits, "--head", "q5" if bits == 4 else "q8")
     from_file, loaded = logits(out), logits(model, "--bits", bits)
     assert divergence(logits(model), loaded) > 0
     # The embedding alone differs: it is read from the source, where it has all its bits.
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named_and_leaves_nothing(model, tmp_path):
     assert "invalid_argument" in qwin("quantize", model, out, "--profile", "q4", "--bits", 8, code=2)
     assert "invalid_argument" in qwin("quantize", model, out, "--group", 48, code=2)
     assert "share scales by 128" in qwin("quantize", model, out, "--bits", 8, "--group", 64, code=2)
-    assert "invalid_argument" in qwin("quantize", model, out, "--head", "q5", code=2)
+    assert "invalid_argument" in qwin("quantize", model, out, "--head", "q3", code=2)
     assert "error: io: " in qwin("quantize", model, tmp_path / "absent/out.gguf", code=2)
     assert list(tmp_path.iterdir()) == []
     shutil.copy(TINY / "qwen2_tied_gguf_q8_0/model.gguf", out)
@@ -157,7 +157,7 @@ def text(tmp_path):
 def test_calibration_makes_good_in_later_columns_what_earlier_ones_lose(model, tmp_path, text):
     plain, calibrated = tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"
     before = json.loads(qwin("quantize", model, plain, "--json"))
-    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--head", "q6", "--json"))
+    report = json.loads(qwin("quantize", model, calibrated, "--calibrate", text, "--head", "q5", "--json"))
     assert plain.stat().st_size == calibrated.stat().st_size
     error = {t["name"]: t["relative_error"] for t in before["tensors"]}
     for tensor in report["tensors"]:

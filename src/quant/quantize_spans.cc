@@ -41,9 +41,6 @@ struct TableCodes {
   }
   static float value(int quant) { return static_cast<float>(code(quant)); }
 };
-using Q3Codes = TableCodes<2>;
-using Q4Codes = TableCodes<1>;
-
 // -kZero … kZero - 1.
 template <int kZero>
 struct LinearCodes {
@@ -53,8 +50,17 @@ struct LinearCodes {
   }
   static float value(int quant) { return static_cast<float>(quant - kZero); }
 };
-using Q5Codes = LinearCodes<16>;
-using Q6Codes = LinearCodes<32>;
+
+template <typename Block>
+struct BlockCodes;
+template <>
+struct BlockCodes<BlockQ3> : TableCodes<2> {};
+template <>
+struct BlockCodes<BlockQ4> : TableCodes<1> {};
+template <>
+struct BlockCodes<BlockQ5> : LinearCodes<16> {};
+template <>
+struct BlockCodes<BlockQ6> : LinearCodes<32> {};
 
 // Columns that share a scale, and what their errors count.
 struct Columns {
@@ -237,62 +243,41 @@ void pack_nibbles(const uint8_t* quants, uint8_t (&out)[64]) {
   }
 }
 
-BlockQ3 pack_q3(uint32_t head, const uint8_t* quants) {
-  BlockQ3 block{.head = head, .ql = {}, .qh = {}};
-  for (size_t i = 0; i < kSpanElements; ++i) {
-    block.ql[i % 32] = static_cast<uint8_t>(block.ql[i % 32] | (quants[i] & 3) << (i / 32 * 2));
-    block.qh[i % 16] = static_cast<uint8_t>(block.qh[i % 16] | (quants[i] >> 2) << (i / 16));
-  }
-  return block;
-}
-
-BlockQ4 pack_q4(uint32_t head, const uint8_t* quants) {
-  BlockQ4 block{.head = head, .qs = {}};
-  pack_nibbles(quants, block.qs);
-  return block;
-}
-
-BlockQ5 pack_q5(uint32_t head, const uint8_t* quants) {
-  BlockQ5 block{.head = head, .ql = {}, .qh = {}};
-  pack_nibbles(quants, block.ql);
+// Bit `bit` of every quant: those of elements i, 16 + i, … in byte i.
+void pack_bits(const uint8_t* quants, int bit, uint8_t (&out)[16]) {
   for (size_t i = 0; i < kSpanElements; ++i)
-    block.qh[i % 16] = static_cast<uint8_t>(block.qh[i % 16] | (quants[i] >> 4) << (i / 16));
-  return block;
+    out[i % 16] = static_cast<uint8_t>(out[i % 16] | (quants[i] >> bit & 1) << (i / 16));
 }
 
-BlockQ6 pack_q6(uint32_t head, const uint8_t* quants) {
-  BlockQ6 block{.head = head, .ql = {}, .qh = {}};
+// Into blocks of zeros but for their head.
+void pack(const uint8_t* quants, BlockQ3& block) {
+  for (size_t i = 0; i < kSpanElements; ++i)
+    block.ql[i % 32] = static_cast<uint8_t>(block.ql[i % 32] | (quants[i] & 3) << (i / 32 * 2));
+  pack_bits(quants, 2, block.qh);
+}
+
+void pack(const uint8_t* quants, BlockQ4& block) { pack_nibbles(quants, block.qs); }
+
+void pack(const uint8_t* quants, BlockQ5& block) {
+  pack_nibbles(quants, block.ql);
+  pack_bits(quants, 4, block.qh);
+}
+
+void pack(const uint8_t* quants, BlockQ6& block) {
   pack_nibbles(quants, block.ql);
   for (size_t i = 0; i < 32; ++i) {
     int upper = 0;
     for (size_t g = 0; g < 4; ++g) upper |= quants[32 * g + i] >> 4 << (2 * g);
     block.qh[i] = static_cast<uint8_t>(upper);
   }
-  return block;
 }
 
-void quantize_block(const float* w, size_t group_size, BlockQ3* block) {
+template <typename Block>
+void quantize_block(const float* w, size_t group_size, Block* block) {
   uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<Q3Codes>(w, group_size, quants);
-  *block = pack_q3(head, quants);
-}
-
-void quantize_block(const float* w, size_t group_size, BlockQ4* block) {
-  uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<Q4Codes>(w, group_size, quants);
-  *block = pack_q4(head, quants);
-}
-
-void quantize_block(const float* w, size_t group_size, BlockQ5* block) {
-  uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<Q5Codes>(w, group_size, quants);
-  *block = pack_q5(head, quants);
-}
-
-void quantize_block(const float* w, size_t group_size, BlockQ6* block) {
-  uint8_t quants[kSpanElements];
-  const uint32_t head = quantize_span<Q6Codes>(w, group_size, quants);
-  *block = pack_q6(head, quants);
+  *block = {};
+  block->head = quantize_span<BlockCodes<Block>>(w, group_size, quants);
+  pack(quants, *block);
 }
 
 // 8 bits lose so little that the largest value may choose the scale.
@@ -321,35 +306,13 @@ void check_span(const float* w, const char* type) {
   }
 }
 
-double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ3* block) {
+template <typename Block>
+double quantize_block_in_order(const OrderedSpan& span, size_t group_size, Block* block) {
   uint8_t quants[kSpanElements];
   double cost = 0;
-  const uint32_t head = quantize_span_in_order<Q3Codes>(span, group_size, quants, cost);
-  *block = pack_q3(head, quants);
-  return cost;
-}
-
-double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ4* block) {
-  uint8_t quants[kSpanElements];
-  double cost = 0;
-  const uint32_t head = quantize_span_in_order<Q4Codes>(span, group_size, quants, cost);
-  *block = pack_q4(head, quants);
-  return cost;
-}
-
-double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ5* block) {
-  uint8_t quants[kSpanElements];
-  double cost = 0;
-  const uint32_t head = quantize_span_in_order<Q5Codes>(span, group_size, quants, cost);
-  *block = pack_q5(head, quants);
-  return cost;
-}
-
-double quantize_block_in_order(const OrderedSpan& span, size_t group_size, BlockQ6* block) {
-  uint8_t quants[kSpanElements];
-  double cost = 0;
-  const uint32_t head = quantize_span_in_order<Q6Codes>(span, group_size, quants, cost);
-  *block = pack_q6(head, quants);
+  *block = {};
+  block->head = quantize_span_in_order<BlockCodes<Block>>(span, group_size, quants, cost);
+  pack(quants, *block);
   return cost;
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import qwin
+from long_context import has_answer
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,10 +28,6 @@ def questions_by_document() -> dict[str, list[dict[str, Any]]]:
     qa = json.loads((HERE / "long_context_questions.json").read_text())
     texts = [(HERE.parent / path).read_text() for path in [*qa["first"], qa["last"]]]
     return {text: [item for item in qa["questions"] if item["evidence"] in text] for text in texts}
-
-
-def has_answer(item: dict[str, Any], text: str) -> bool:
-    return any(answer.lower() in text.replace(",", "").lower() for answer in item["answers"])
 
 
 def study(engine: qwin.Engine, segment_tokens: int, overlap: int) -> dict[str, Any]:

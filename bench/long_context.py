@@ -135,6 +135,11 @@ def passkey(engine: qwin.Engine, length: int, name: str) -> dict[str, Any]:
     return {"passkey": share(found), "passkey_found_at": [d for d, right in zip(DEPTHS, found) if right]}
 
 
+def has_answer(item: dict[str, Any], text: str) -> bool:
+    """`item` of long_context_questions.json; numbers count with and without their commas."""
+    return any(one.lower() in text.replace(",", "").lower() for one in item["answers"])
+
+
 def questions(engine: qwin.Engine, length: int, name: str) -> dict[str, Any]:
     """Questions with short answers on a lease, a paper and what stands between them, as a chat; right when the answer has it."""
     qa = json.loads((HERE / "long_context_questions.json").read_text())
@@ -147,8 +152,7 @@ def questions(engine: qwin.Engine, length: int, name: str) -> dict[str, Any]:
     plan = with_tokens(name, [item["evidence"] for item in qa["questions"]])
     answers = [engine.generate(prompts[0], 48, temperature=0, **plan)]  # reads the texts
     answers += engine.generate(prompts[1:], 48, temperature=0, **plan)
-    right = [any(one.lower() in answer.replace(",", "").lower() for one in item["answers"])
-             for item, answer in zip(qa["questions"], answers)]
+    right = [has_answer(item, answer) for item, answer in zip(qa["questions"], answers)]
     missed = {question: answer for question, answer, good in zip(asked_for, answers, right) if not good}
     return {"questions": share(right), "questions_missed": missed}
 

@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=256, help="tokens that `continue` reads")
     parser.add_argument("--new", type=int, default=64, help="tokens that it writes then")
     args = parser.parse_args()
+
     def text(depth: int, more: int = 0) -> str:
         """Each word is one token; what comes behind `depth` is no part of a deeper text."""
         words = WORDS.split()

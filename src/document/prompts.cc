@@ -46,10 +46,17 @@ DocumentPrompts::DocumentPrompts(const Engine& engine, const DocumentOptions& op
   const std::string& asked = options.instruction;
   const Instructions& built_in =
       is_mostly_chinese(asked.empty() ? text : std::string_view(asked)) ? kChinese : kEnglish;
-  of_segment_ = asked.empty() ? built_in.summary_of_segment : asked;
-  of_document_ = asked.empty() ? built_in.summary_of_document : asked;
-  of_answers_ = asked.empty() ? built_in.summary_of_answers : filled(built_in.asked_of_answers, asked);
-  if (!options.reduce_instruction.empty()) of_answers_ = options.reduce_instruction;
+  of_segment_ = instruction(asked.empty() ? built_in.summary_of_segment : asked);
+  of_document_ = instruction(asked.empty() ? built_in.summary_of_document : asked);
+  const std::string& reduce = options.reduce_instruction;
+  of_answers_ = instruction(!reduce.empty() ? reduce
+                            : asked.empty() ? built_in.summary_of_answers
+                                            : filled(built_in.asked_of_answers, asked));
+}
+
+DocumentPrompts::Instruction DocumentPrompts::instruction(std::string text) const {
+  const bool is_long = engine_.tokenize(text, false).size() >= kLongInstruction;
+  return {std::move(text), is_long};
 }
 
 std::vector<int32_t> DocumentPrompts::of_answers(std::span<const std::string> answers) const {
@@ -58,10 +65,9 @@ std::vector<int32_t> DocumentPrompts::of_answers(std::span<const std::string> an
   return prompt(of_answers_, text);
 }
 
-std::vector<int32_t> DocumentPrompts::prompt(const std::string& instruction, std::string_view text) const {
-  const bool is_long = engine_.tokenize(instruction, false).size() >= kLongInstruction;
+std::vector<int32_t> DocumentPrompts::prompt(const Instruction& instruction, std::string_view text) const {
   const std::string body(trimmed(text));
-  const std::string content = is_long ? instruction + kRule + body : body + kRule + instruction;
+  const std::string content = instruction.is_long ? instruction.text + kRule + body : body + kRule + instruction.text;
   if (raw_) return engine_.tokenize(content, false);
   Json messages = Json::array();
   if (!system_.empty()) messages.push_back({{"role", "system"}, {"content", system_}});

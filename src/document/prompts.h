@@ -20,15 +20,21 @@ class DocumentPrompts {
   std::vector<int32_t> of_segment(std::string_view segment) const { return prompt(of_segment_, segment); }
   std::vector<int32_t> of_document(std::string_view text) const { return prompt(of_document_, text); }
   std::vector<int32_t> of_answers(std::span<const std::string> answers) const;
-  const std::string& segment_instruction() const { return of_segment_; }
+  const std::string& segment_instruction() const { return of_segment_.text; }
 
  private:
-  std::vector<int32_t> prompt(const std::string& instruction, std::string_view text) const;
+  struct Instruction {
+    std::string text;
+    bool is_long = false;
+  };
+
+  Instruction instruction(std::string text) const;
+  std::vector<int32_t> prompt(const Instruction& instruction, std::string_view text) const;
 
   const Engine& engine_;
   const std::string system_;
   const bool raw_;
-  std::string of_segment_, of_document_, of_answers_;
+  Instruction of_segment_, of_document_, of_answers_;
 };
 
 }  // namespace qwin

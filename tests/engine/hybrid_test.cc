@@ -5,14 +5,57 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "engine/tiny_models.h"
 
 namespace qwin {
 namespace {
+
+// The most bytes that this process has mapped of nameless files in a folder while it lives.
+class MostMapped {
+ public:
+  explicit MostMapped(const std::filesystem::path& folder)
+      : thread_([this, folder] {
+          while (!ends_) {
+            most_ = std::max(most_, mapped(folder));
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+          }
+        }) {}
+  ~MostMapped() { end(); }
+  uint64_t end() {
+    ends_ = true;
+    if (thread_.joinable()) thread_.join();
+    return most_;
+  }
+
+ private:
+  static uint64_t mapped(const std::filesystem::path& folder) {
+    std::ifstream maps("/proc/self/smaps");
+    uint64_t kib = 0;
+    bool is_in_folder = false;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find('/') != std::string::npos) {
+        is_in_folder = line.find(folder.string() + "/") != std::string::npos && line.ends_with(" (deleted)");
+      } else if (is_in_folder && line.starts_with("Rss:")) {
+        kib += std::stoull(line.substr(4));
+      }
+    }
+    return kib * 1024;
+  }
+
+  std::atomic<bool> ends_ = false;
+  uint64_t most_ = 0;
+  std::thread thread_;
+};
 
 // A tiny model that says it was trained for 2,048 tokens: long enough for something to leave a window of a page. The
 // parameter: more of its configuration.
@@ -20,16 +63,20 @@ class HybridTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     std::filesystem::copy(tiny_path("qwen2_tied"), model_);
-    std::string config = read_bytes(tiny_path("qwen2_tied") + "/config.json");
-    const std::string old = "\"max_position_embeddings\": 128";
-    ASSERT_NE(config.find(old), std::string::npos);
-    config.replace(config.find(old), old.size(), "\"max_position_embeddings\": 2048" + std::string(GetParam()));
-    std::ofstream(model_ / "config.json") << config;
+    write_config(2048);
     // Two layers of two KV heads.
     std::ofstream(model_ / "qwin_heads.json")
         << R"({"version":1,"num_layers":2,"num_kv_heads":2,"lost":[[0.1,0.4],[0.3,0.2]]})";
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  void write_config(int max_positions) const {
+    std::string config = read_bytes(tiny_path("qwen2_tied") + "/config.json");
+    const std::string name = "\"max_position_embeddings\": ", old = name + "128";
+    ASSERT_NE(config.find(old), std::string::npos);
+    config.replace(config.find(old), old.size(), name + std::to_string(max_positions) + GetParam());
+    std::ofstream(model_ / "config.json") << config;
+  }
 
   std::unique_ptr<Engine> load(EngineOptions options = {}, CpuIsa isa = detect_cpu_isa()) const {
     const CpuIsaScope scope(isa);
@@ -167,6 +214,33 @@ TEST_P(HybridTest, ARestartReadsMemoryFromDisk) {
   const auto restarted = load({.cache_directory = cache});
   EXPECT_EQ(one_by_one(*restarted, all), alone);
   EXPECT_GT(restarted->stats().prefix_cache_hit_tokens, 8u * 128);
+}
+
+// While they come no step runs, so nothing else would give them back.
+TEST_P(HybridTest, PagesOfTheCacheOnDiskCountTowardsMemory) {
+  write_config(8192);
+  Request request;
+  for (int32_t i = 0; i < 8000; ++i) request.prompt.push_back(i * i % 251);
+  request.sampling = {.max_tokens = 4, .logprobs = 1};
+  request.attention_type = AttentionType::hybrid;
+  request.window = 64;
+  request.memory_top_k = 3;
+  const std::filesystem::path disk = std::filesystem::current_path();  // the build's folder
+  const auto start = [&] {
+    return load({.kv_type = KvCacheType::f32,
+                 .kv_memory_bytes = 512 << 10,
+                 .kv_directory = disk,
+                 .max_batch_size = 1,
+                 .cache_directory = directory_ / "cache"});
+  };
+  const std::string expected = shown(start()->generate(request));
+  const auto restarted = start();
+  ASSERT_GT(restarted->info().kv_disk_bytes, 4u << 20);
+  MostMapped most(disk);
+  EXPECT_EQ(shown(restarted->generate(request)), expected);
+  EXPECT_GT(restarted->stats().prefix_cache_hit_tokens, 7000u);
+  EXPECT_GT(most.end(), 0u);
+  EXPECT_LT(most.end(), restarted->info().kv_disk_bytes / 8 * 5) << "the answer itself reads a quarter: bounds";
 }
 
 // Reading everything by way of memory is exact attention, but for the order of sums; reading little of it is not.

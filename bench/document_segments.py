@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
-    with qwin.Engine(args.model, num_threads=args.threads, kv_memory=2 << 30) as engine:
+    with qwin.Engine(args.model, num_threads=args.threads, kv_memory=2 << 30, max_step_seconds=0) as engine:
         for pair in args.segments.split(","):
             rows.append(study(engine, *(int(n) for n in pair.split(":"))))
             print(json.dumps({key: value for key, value in rows[-1].items() if key != "missed"}), flush=True)

@@ -187,7 +187,7 @@ def main() -> None:
     args = parser.parse_args()
     results = []
     with qwin.Engine(args.model, attention_type="hybrid", hybrid_from=args.hybrid_from, kv_type=args.kv_type,
-                     num_threads=args.threads, kv_memory=4 << 30) as engine:
+                     num_threads=args.threads, kv_memory=4 << 30, max_step_seconds=0) as engine:
         for length in [int(n) for n in args.lengths.split(",")]:
             for name in args.plans.split(","):
                 for task in args.tasks.split(","):

@@ -44,7 +44,8 @@ class Engine:
     quantize_bits: 4 or 8 quantizes the weights while they are loaded. None keeps a GGUF file's own bits, and computes float
         files in 8 bits, groups of 32.
     max_batch_size: sequences that run in one step. timeout: seconds an idle engine holds a first request so that others
-        can start with it; a busy one never waits.
+        can start with it; a busy one never waits. max_step_seconds: prompts are read in pieces that keep a step below this,
+        so that nobody waits long for a first token or the next one; longer pieces read a little faster, 0 takes the longest.
     context_length: tokens of prompt and answer together; default the model's own, as far as KV memory allows.
     kv_type: "f16", "q8" (half the memory) or "f32". kv_memory: bytes; default what the weights leave of the memory, less 20 %.
         kv_dir: a folder on a disk, where K and V go that are too many for kv_memory; default nowhere.
@@ -71,6 +72,7 @@ class Engine:
         max_batch_size: int = 16,
         timeout: float = 0.0,
         max_queue: int = 256,
+        max_step_seconds: float = 0.19,
         context_length: int | None = None,
         num_threads: int | None = None,
         kv_type: Literal["f16", "q8", "f32"] = "f16",
@@ -86,6 +88,7 @@ class Engine:
             "max_batch_size": at_least("max_batch_size", max_batch_size, 1),
             "batch_timeout_seconds": float(at_least("timeout", timeout, 0)),
             "max_queue_length": at_least("max_queue", max_queue, 1),
+            "max_step_seconds": float(at_least("max_step_seconds", max_step_seconds, 0)),
             "context_length": context_length or 0,
             "num_threads": num_threads or 0,
             "kv_type": kv_type,

@@ -55,6 +55,15 @@ def test_a_list_may_be_longer_than_the_queue():
         wait_until_idle(engine)
 
 
+def test_a_prompt_is_read_in_steps_as_long_as_one_wants():
+    steps = []
+    for seconds in (0.19, 0):
+        with qwin.Engine(TINY, num_threads=1, kv_memory=16 << 20, max_step_seconds=seconds) as engine:
+            assert engine.generate(list(range(100)), 1, ignore_eos=True, with_details=True).prompt_tokens == 100
+            steps.append(engine.stats["steps"])
+    assert steps[0] > steps[1] == 1
+
+
 def test_details_tell_all_about_an_answer(engine):
     result = greedy(engine, logprobs=2, prompt_logprobs=True)
     assert len(result.token_ids) == 12 and result.finish_reason == "length"
@@ -220,6 +229,7 @@ def test_bad_requests_name_what_is_wrong(engine, arguments, error, names):
         ({"sparse_threshold": 0.2}, "sparse_threshold"),
         ({"kv_type": "f8"}, "kv_type"),
         ({"max_batch_size": 0}, "max_batch_size"),
+        ({"max_step_seconds": -1}, "max_step_seconds"),
         ({"context_length": 10**6}, "10"),
     ],
 )

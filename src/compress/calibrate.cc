@@ -12,13 +12,20 @@
 namespace qwin {
 namespace {
 
-// The matrices that read each input of a layer, in the order of LayerInput; the head is in none.
-constexpr std::array<std::array<const char*, 3>, 4> kReaders = {{
-    {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
-    {"self_attn.o_proj.weight"},
-    {"mlp.gate_proj.weight", "mlp.up_proj.weight"},
-    {"mlp.down_proj.weight"},
+// What makes each input of a layer, channel by channel, and the matrices that read it, in the order of LayerInput; the
+// head is in none. Attention mixes v's rows and gates multiply up's, but no channel with another.
+struct Stage {
+  std::array<const char*, 2> makers;
+  std::array<const char*, 3> readers;
+};
+constexpr std::array<Stage, 4> kStages = {{
+    {{"input_layernorm.weight"}, {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"}},
+    {{"self_attn.v_proj.weight", "self_attn.v_proj.bias"}, {"self_attn.o_proj.weight"}},
+    {{"post_attention_layernorm.weight"}, {"mlp.gate_proj.weight", "mlp.up_proj.weight"}},
+    {{"mlp.up_proj.weight"}, {"mlp.down_proj.weight"}},
 }};
+
+std::string hf_name(size_t layer, const char* tensor) { return "model.layers." + std::to_string(layer) + "." + tensor; }
 
 // Every token counts alike, so that one with massive activations, as Qwen2.5's first ones, has no more to say than any
 // other: what its values are multiplied by for a mean square of 1.
@@ -31,7 +38,8 @@ float token_factor(const float* x, size_t columns) {
 }  // namespace
 
 Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadTeam& team, Progress on_tokens)
-    : config_(read_model_config(files)),
+    : files_(files),
+      config_(read_model_config(files)),
       team_(team),
       on_tokens_(std::move(on_tokens)),
       kernels_(make_cpu_kernels(CpuIsa::float32)) {
@@ -43,15 +51,9 @@ Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadT
                                                  " tokens; at least " + std::to_string(piece_) + " are needed");
   }
   token_ids_.resize(token_ids_.size() / piece_ * piece_);
-  for (size_t layer = 0; layer < config_.num_layers; ++layer) {
-    for (size_t input = 0; input < kReaders.size(); ++input) {
-      for (const char* reader : kReaders[input]) {
-        if (reader != nullptr) know(files, "model.layers." + std::to_string(layer) + "." + reader, layer, input);
-      }
-    }
-  }
+  for (size_t layer = 0; layer < config_.num_layers; ++layer) know_layer(layer);
   const bool is_tied = find_tensor(files, "lm_head.weight") == nullptr;
-  know(files, is_tied ? "model.embed_tokens.weight" : "lm_head.weight", config_.num_layers,
+  know(is_tied ? "model.embed_tokens.weight" : "lm_head.weight", config_.num_layers,
        static_cast<size_t>(LayerInput::head));
   const RunnerOptions options{
       .isa = CpuIsa::float32, .num_threads = team.size(), .cores = allowed_cores(), .kv_type = KvType::f32};
@@ -63,12 +65,27 @@ Calibration::Calibration(const ModelFiles& files, std::string_view text, ThreadT
       [this](size_t layer, LayerInput which, const Matrix& x) { add(layer, static_cast<size_t>(which), x); });
 }
 
-void Calibration::know(const ModelFiles& files, const std::string& hf_name, size_t layer, size_t input) {
-  if (columns(input) % kTile == 0) readers_[stored_tensor_name(files, hf_name)] = {layer, input};
+void Calibration::know(const std::string& hf_name, size_t layer, std::optional<size_t> input) {
+  if (input && columns(*input) % kTile != 0) return;
+  places_.emplace(stored_tensor_name(files_, hf_name), Place{layer, input});
+}
+
+void Calibration::know_layer(size_t layer) {
+  for (size_t input = 0; input < kStages.size(); ++input) {
+    for (const char* reader : kStages[input].readers) {
+      if (reader != nullptr) know(hf_name(layer, reader), layer, input);
+    }
+  }
+  for (const Stage& stage : kStages) {
+    for (const char* maker : stage.makers) {
+      if (maker != nullptr) know(hf_name(layer, maker), layer, std::nullopt);
+    }
+  }
 }
 
 bool Calibration::has_input(size_t layer, size_t input) const {
-  return (layer == config_.num_layers) == (static_cast<LayerInput>(input) == LayerInput::head);
+  return columns(input) % kTile == 0 &&
+         (layer == config_.num_layers) == (static_cast<LayerInput>(input) == LayerInput::head);
 }
 
 size_t Calibration::columns(size_t input) const {
@@ -79,14 +96,51 @@ size_t Calibration::columns(size_t input) const {
   }
 }
 
-const ErrorFeedback* Calibration::feedback(const std::string& tensor) {
-  const auto found = readers_.find(tensor);
-  if (found == readers_.end()) return nullptr;
-  const auto [layer, input] = found->second;
-  if (layer < first_layer_ || layer >= first_layer_ + layers_.size()) read_from(layer);
-  ErrorFeedback& feedback = *layers_[layer - first_layer_][input];
-  if (!feedback.factorized()) feedback.factorize(kernels_, team_);
-  return &feedback;
+TensorCalibration Calibration::of(const std::string& tensor) {
+  const auto found = places_.find(tensor);
+  if (found == places_.end()) return {};
+  const auto& [number, input] = found->second;
+  if (number < first_layer_ || number >= first_layer_ + layers_.size()) read_from(number);
+  make_ready(number);
+  const Layer& layer = layers_[number - first_layer_];
+  const auto factors = layer.factors.find(tensor);
+  return {.feedback = input ? layer.inputs[*input].get() : nullptr,
+          .factors = factors == layer.factors.end() ? nullptr : &factors->second};
+}
+
+void Calibration::make_ready(size_t layer) {
+  Layer& known = layers_[layer - first_layer_];
+  if (known.is_ready) return;
+  for (const auto& input : known.inputs) {
+    if (input != nullptr) input->factorize(kernels_, team_);
+  }
+  if (layer < config_.num_layers) {
+    for (size_t input = 0; input < kStages.size(); ++input) balance(layer, input);
+  }
+  known.is_ready = true;
+}
+
+void Calibration::balance(size_t layer, size_t input) {
+  const Stage& stage = kStages[input];
+  // A matrix that stays as it is stored may have no room for factors.
+  const TensorInfo* maker = find_tensor(files_, hf_name(layer, stage.makers[0]));
+  if (!has_input(layer, input) || (maker->shape.size() == 2 && maker->shape[1] % kTile != 0)) return;
+  const bool is_attention = static_cast<LayerInput>(input) == LayerInput::o;
+  ChannelBalance balance(columns(input), is_attention ? config_.head_dim : 1,
+                         is_attention ? config_.num_heads / config_.num_kv_heads : 1);
+  for (const char* reader : stage.readers) {
+    if (reader != nullptr) balance.add_reader(*find_tensor(files_, hf_name(layer, reader)));
+  }
+  Layer& known = layers_[layer - first_layer_];
+  const std::vector<float> factors = balance.column_factors(*known.inputs[input]);
+  known.inputs[input]->divide_inputs(factors, team_);
+  for (const char* reader : stage.readers) {
+    if (reader != nullptr) known.factors[stored_tensor_name(files_, hf_name(layer, reader))].columns = factors;
+  }
+  for (const char* name : stage.makers) {
+    if (name != nullptr)
+      known.factors[stored_tensor_name(files_, hf_name(layer, name))].rows = balance.channel_factors(factors);
+  }
 }
 
 const VocabularyUse& Calibration::vocabulary_use() {
@@ -107,7 +161,7 @@ void Calibration::read_from(size_t layer, bool counts_use) {
   layers_.clear();
   first_layer_ = layer;
   size_t bytes = 0;
-  for (size_t input = 0; input < kReaders.size(); ++input) bytes += ErrorFeedback::memory_bytes(columns(input));
+  for (size_t input = 0; input < kStages.size(); ++input) bytes += ErrorFeedback::memory_bytes(columns(input));
   const size_t room = memory_info().available_bytes / 2 / std::max<size_t>(bytes, 1);
   if (room == 0) {
     throw Error(ErrorCode::does_not_fit, "calibration needs " + std::to_string(bytes) +
@@ -116,7 +170,7 @@ void Calibration::read_from(size_t layer, bool counts_use) {
   layers_.resize(std::min<size_t>(room, config_.num_layers + 1 - layer));
   for (size_t i = 0; i < layers_.size(); ++i) {
     for (size_t input = 0; input < kNumInputs; ++input) {
-      if (has_input(layer + i, input)) layers_[i][input] = std::make_unique<ErrorFeedback>(columns(input));
+      if (has_input(layer + i, input)) layers_[i].inputs[input] = std::make_unique<ErrorFeedback>(columns(input));
     }
   }
   for (size_t first = 0; first < token_ids_.size(); first += piece_) {
@@ -131,14 +185,14 @@ void Calibration::read_from(size_t layer, bool counts_use) {
 }
 
 void Calibration::add(size_t layer, size_t input, const Matrix& x) {
-  if (layer < first_layer_ || layer >= first_layer_ + layers_.size() || x.columns % kTile != 0) return;
+  if (layer < first_layer_ || layer >= first_layer_ + layers_.size() || !has_input(layer, input)) return;
   if (columns_.size() < x.columns * x.rows * sizeof(float)) columns_ = Buffer(x.columns * x.rows * sizeof(float));
   float* out = columns_.as<float>();
   for (size_t t = 0; t < x.rows; ++t) {
     const float factor = token_factor(x.row(t), x.columns);
     for (size_t i = 0; i < x.columns; ++i) out[i * x.rows + t] = factor * x.row(t)[i];
   }
-  layers_[layer - first_layer_][input]->add(kernels_, team_, out, x.rows);
+  layers_[layer - first_layer_].inputs[input]->add(kernels_, team_, out, x.rows);
 }
 
 }  // namespace qwin

@@ -124,6 +124,23 @@ void ErrorFeedback::factorize(const CpuKernels& kernels, ThreadTeam& team) {
   factorized_ = true;
 }
 
+void ErrorFeedback::divide_inputs(const std::vector<float>& factors, ThreadTeam& team) {
+  team.for_each(num_spans_, 1, [&](size_t begin, size_t end, int) {
+    for (size_t span = begin; span < end; ++span) {
+      const float* of_span = &factors[span * kTile];
+      for (size_t j = 0; j < kTile; ++j) {
+        importance_[span * kTile + j] /= of_span[j] * of_span[j];
+        for (size_t from = 0; from < span; ++from) {
+          float* row = tile(span, from) + j * kTile;
+          for (size_t k = 0; k < kTile; ++k) row[k] *= of_span[j] / factors[from * kTile + k];
+        }
+        float* turned = tile(span, span) + j * kTile;  // row j: by column j's loss
+        for (size_t k = j; k < kTile; ++k) turned[k] *= of_span[k] / of_span[j];
+      }
+    }
+  });
+}
+
 void ErrorFeedback::divide_rows(ThreadTeam& team) {
   importance_.resize(num_spans_ * kTile);
   team.for_each(num_spans_, 1, [&](size_t begin, size_t end, int) {

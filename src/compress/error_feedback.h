@@ -30,6 +30,10 @@ class ErrorFeedback {
   void factorize(const CpuKernels& kernels, ThreadTeam& team);
   bool factorized() const { return factorized_; }
 
+  // For weights whose columns are multiplied by `factors` [columns], so that inputs are divided by them. S's columns
+  // are, too: what was added to the diagonal stays what it was for the weights as they are. Requires: factorized().
+  void divide_inputs(const std::vector<float>& factors, ThreadTeam& team);
+
   size_t num_spans() const { return num_spans_; }
   // S_jk / S_jj for columns j of span `to` and k of span `from` < `to`: [128 j, 128 k].
   const float* between(size_t to, size_t from) const { return tile(to, from); }

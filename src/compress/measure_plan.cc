@@ -5,6 +5,7 @@
 
 #include "compress/quantize_tensor.h"
 #include "compress/sensitivity.h"
+#include "quant/dequantize.h"
 #include "qwin/error.h"
 
 namespace qwin {
@@ -13,6 +14,20 @@ namespace {
 constexpr DType kTypes[] = {DType::q4, DType::q3, DType::q5, DType::q6, DType::q8};  // the first is measured
 
 constexpr size_t kResidualParts[] = {64, 32, 16, 8, 4};  // one row in so many may have a residual
+
+// Factors of channels are taken back: the matrices before and behind this one are those of the model as it is.
+double loss_of(Sensitivity& sensitivity, const TensorInfo& tensor, DType type, std::span<const std::byte> blocks,
+               const TensorCalibration& known) {
+  const size_t rows = tensor.shape[0], columns = tensor.shape[1];
+  if (known.factors == nullptr) return sensitivity.loss(tensor.name, {blocks.data(), type, rows, columns});
+  ChannelFactors back = *known.factors;
+  for (float& factor : back.rows) factor = 1 / factor;
+  for (float& factor : back.columns) factor = 1 / factor;
+  std::vector<float> weights(rows * columns);
+  dequantize(type, blocks.data(), weights.size(), weights.data());
+  for (size_t row = 0; row < rows; ++row) apply(&back, row, {&weights[row * columns], columns});
+  return sensitivity.loss(tensor.name, {reinterpret_cast<const std::byte*>(weights.data()), DType::f32, rows, columns});
+}
 
 double relative_error(const Squares& squares) { return squares.weights > 0 ? squares.error / squares.weights : 0; }
 
@@ -29,15 +44,13 @@ Plan measure_plan(const ModelFiles& source, size_t group_size, Calibration* cali
 
   Plan plan{.group_size = group_size, .items = {}};
   for (const TensorInfo* tensor : tensors) {
-    const ErrorFeedback* feedback = calibration == nullptr ? nullptr : calibration->feedback(tensor->name);
+    const TensorCalibration known = calibration == nullptr ? TensorCalibration{} : calibration->of(tensor->name);
     PlanItem item{.tensor = tensor->name, .options = {}};
     double loss_by_error = 0;
     for (const DType type : kTypes) {
-      const auto [blocks, squares] = quantizer.quantize(*tensor, type, feedback);
+      const auto [blocks, squares] = quantizer.quantize(*tensor, type, known);
       const double error = relative_error(squares);
-      if (type == kTypes[0] && error > 0)
-        loss_by_error =
-            sensitivity.loss(tensor->name, {blocks.data(), type, tensor->shape[0], tensor->shape[1]}) / error;
+      if (type == kTypes[0] && error > 0) loss_by_error = loss_of(sensitivity, *tensor, type, blocks, known) / error;
       item.options.push_back({type, blocks.size(), loss_by_error * error});
     }
     std::ranges::sort(item.options, {}, &PlanOption::bytes);

@@ -122,27 +122,39 @@ class Quantizer {
     TensorReport report{.name = tensor.name, .from = tensor.dtype, .to = quantized_type(tensor, options_.profile)};
     report.elements = tensor.num_elements();
     report.bytes = tensor_bytes(tensor.name, report.to, tensor.shape);
-    if (report.to == tensor.dtype) {
+    const TensorCalibration calibration =
+        options_.calibration == nullptr ? TensorCalibration{} : options_.calibration->of(tensor.name);
+    if (tensor.shape.size() == 1) {
+      write_vector(tensor, calibration.factors);
+      report_.tensors.push_back(std::move(report));
+      return;
+    }
+    if (report.to == tensor.dtype && calibration.factors == nullptr) {
       writer_.write_tensor(tensor.data.data(), report.bytes);
       report_.tensors.push_back(std::move(report));
       return;
     }
-    const ErrorFeedback* feedback =
-        options_.calibration == nullptr ? nullptr : options_.calibration->feedback(tensor.name);
     const uint64_t stored_row = tensor.data.size() / tensor.shape[0];
     const auto [blocks, squares] =
-        quantizer_.quantize(tensor, report.to, feedback, [&](size_t rows) { report_progress(rows * stored_row); });
+        quantizer_.quantize(tensor, report.to, calibration, [&](size_t rows) { report_progress(rows * stored_row); });
     report.relative_error = squares.weights > 0 ? squares.error / squares.weights : 0;
     writer_.write_tensor(blocks.data(), blocks.size());
     const DType type = report.to;
     report_.tensors.push_back(std::move(report));
     if (const auto rows = rows_.find(tensor.name); rows != rows_.end())
-      convert_residual(tensor, rows->second, blocks, type, feedback);
+      convert_residual(tensor, rows->second, blocks, type, calibration);
+  }
+
+  void write_vector(const TensorInfo& tensor, const ChannelFactors* factors) {
+    std::vector<float> values(tensor.shape[0]);
+    dequantize(tensor.dtype, tensor.data.data(), values.size(), values.data());
+    for (size_t i = 0; i < values.size(); ++i) apply(factors, i, {&values[i], 1});
+    writer_.write_tensor(reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(float));
   }
 
   // What `blocks` [all rows of the tensor] of type `base` have lost of some of its rows.
   void convert_residual(const TensorInfo& tensor, const std::vector<int32_t>& rows, std::span<const std::byte> blocks,
-                        DType base, const ErrorFeedback* feedback) {
+                        DType base, const TensorCalibration& calibration) {
     const size_t columns = tensor.shape[1];
     std::vector<float> lost(rows.size() * columns), kept(columns);
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -156,7 +168,7 @@ class Quantizer {
                               .dtype = DType::f32,
                               .shape = {rows.size(), columns},
                               .data = FileSpan::of_memory(lost.data(), lost.size() * sizeof(float))};
-    const auto [stored, squares] = quantizer_.quantize(residual, kResidualType, feedback);
+    const auto [stored, squares] = quantizer_.quantize(residual, kResidualType, calibration);
     report_.tensors.push_back({.name = residual.name,
                                .from = tensor.dtype,
                                .to = kResidualType,
@@ -202,6 +214,7 @@ bool is_quantizable(const TensorInfo& tensor) {
 }
 
 DType quantized_type(const TensorInfo& tensor, const QuantizeProfile& profile) {
+  if (tensor.shape.size() == 1) return DType::f32;
   if (!is_quantizable(tensor)) return tensor.dtype;
   if (const auto planned = profile.types.find(tensor.name); planned != profile.types.end()) return planned->second;
   if (is_vocabulary(tensor)) return profile.head;

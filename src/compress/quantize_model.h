@@ -15,7 +15,7 @@
 
 namespace qwin {
 
-// Which type each kind of matrix becomes. Norms and biases stay as they are.
+// Which type each kind of matrix becomes. Norms and biases become F32.
 struct QuantizeProfile {
   DType attention = DType::q4;  // q, k, v, o
   DType ffn = DType::q4;        // gate, up, down
@@ -73,7 +73,8 @@ using ResultCheck = std::function<void(const std::string& path)>;
 
 struct QuantizeOptions {
   QuantizeProfile profile = {};
-  // Where it knows a tensor, what rounding a column loses is fed forward. It chooses the rows of residuals, too.
+  // Where it knows a tensor, what rounding a column loses is fed forward, and channels get factors. It chooses the rows
+  // of residuals, too.
   Calibration* calibration = nullptr;
   QuantizeProgress progress = {};
   ResultCheck check = {};

@@ -10,9 +10,10 @@
 namespace qwin {
 namespace {
 
-void read_row(const TensorInfo& tensor, size_t row, float* weights) {
+void read_row(const TensorInfo& tensor, const ChannelFactors* factors, size_t row, float* weights) {
   const size_t columns = tensor.shape[1];
   dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, weights);
+  apply(factors, row, {weights, columns});
 }
 
 // out [num_rows, 128] += what the columns before span `to` of x [num_rows, columns] move its columns by.
@@ -46,15 +47,13 @@ double weight_squares(const ErrorFeedback& feedback, size_t span, const float* w
   return sum;
 }
 
-}  // namespace
-
-void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last, std::byte* out,
-                   Squares* squares) {
+void quantize_each(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
+                   const ChannelFactors* factors, std::byte* out, Squares* squares) {
   const size_t columns = tensor.shape[1];
   std::vector<float> weights(columns), back(columns);
   for (size_t row = first; row < last; ++row) {
     std::byte* blocks = out + row * row_bytes(type, columns);
-    read_row(tensor, row, weights.data());
+    read_row(tensor, factors, row, weights.data());
     quantize_spans(type, weights.data(), columns, group_size, blocks);
     dequantize(type, blocks, columns, back.data());
     squares[row] = {};
@@ -66,12 +65,14 @@ void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size
   }
 }
 
-void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
-                   const ErrorFeedback& feedback, const CpuKernels& kernels, std::byte* out, Squares* squares) {
+void quantize_in_order(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
+                       const ErrorFeedback& feedback, const ChannelFactors* factors, const CpuKernels& kernels,
+                       std::byte* out, Squares* squares) {
   const size_t columns = tensor.shape[1], num_rows = last - first, span_bytes = row_bytes(type, kTile);
   std::vector<float> weights(num_rows * columns), lost(num_rows * columns);
   std::vector<float> targets(num_rows * kTile), products(num_rows * kTile);
-  for (size_t r = 0; r < num_rows; ++r) read_row(tensor, first + r, &weights[r * columns]), squares[first + r] = {};
+  for (size_t r = 0; r < num_rows; ++r)
+    read_row(tensor, factors, first + r, &weights[r * columns]), squares[first + r] = {};
   for (size_t span = 0; span < feedback.num_spans(); ++span) {
     std::ranges::fill(products, 0.0f);
     add_earlier(feedback, kernels, span, weights.data(), num_rows, products.data());
@@ -89,6 +90,18 @@ void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size
                                            .lost = &lost[r * columns + span * kTile]},
                                           group_size, out + (first + r) * row_bytes(type, columns) + span * span_bytes);
     }
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
+                   const TensorCalibration& calibration, const CpuKernels& kernels, std::byte* out, Squares* squares) {
+  if (calibration.feedback == nullptr) {
+    quantize_each(tensor, type, group_size, first, last, calibration.factors, out, squares);
+  } else {
+    quantize_in_order(tensor, type, group_size, first, last, *calibration.feedback, calibration.factors, kernels, out,
+                      squares);
   }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a stored matrix to qwin's own types: each for itself, or what is lost fed forward.
+// Rows of a stored matrix to qwin's own types: each weight for itself, or what is lost fed forward.
 #pragma once
 
-#include "compress/error_feedback.h"
+#include "compress/channel_factors.h"
 #include "io/model_files.h"
 
 namespace qwin {
@@ -13,11 +13,9 @@ struct Squares {
   double error = 0, weights = 0;
 };
 
-// Rows [first, last) of `tensor` to `type`, into `out`, where row 0 would begin, and `squares`, likewise. The result
-// does not depend on which rows are done together. Throws Error(non_finite).
-void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last, std::byte* out,
-                   Squares* squares);
+// Rows [first, last) of `tensor`, times its factors, to `type`, into `out`, where row 0 would begin, and `squares`,
+// likewise. The result does not depend on which rows are done together. Throws Error(non_finite).
 void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,
-                   const ErrorFeedback& feedback, const CpuKernels& kernels, std::byte* out, Squares* squares);
+                   const TensorCalibration& calibration, const CpuKernels& kernels, std::byte* out, Squares* squares);
 
 }  // namespace qwin

@@ -14,8 +14,8 @@ constexpr uint64_t kStripBytes = 4u << 20;  // of the source, between two report
 }  // namespace
 
 // Strip by strip. Rows' sums are added in order, so that they do not depend on threads.
-TensorQuantizer::Result TensorQuantizer::quantize(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback,
-                                                  const OnRows& on_rows) {
+TensorQuantizer::Result TensorQuantizer::quantize(const TensorInfo& tensor, DType type,
+                                                  const TensorCalibration& calibration, const OnRows& on_rows) {
   const size_t rows = tensor.shape[0];
   const size_t strip = std::max<size_t>(1, kStripBytes / (tensor.data.size() / rows));
   result_.resize(tensor_bytes(tensor.name, type, tensor.shape));
@@ -23,7 +23,7 @@ TensorQuantizer::Result TensorQuantizer::quantize(const TensorInfo& tensor, DTyp
   Squares total;
   for (size_t first = 0; first < rows; first += strip) {
     const size_t last = std::min(first + strip, rows);
-    quantize_strip(tensor, type, feedback, first, last);
+    quantize_strip(tensor, type, calibration, first, last);
     for (size_t row = first; row < last; ++row)
       total.error += squares_[row].error, total.weights += squares_[row].weights;
     if (on_rows) on_rows(last);
@@ -31,18 +31,14 @@ TensorQuantizer::Result TensorQuantizer::quantize(const TensorInfo& tensor, DTyp
   return {result_, total};
 }
 
-void TensorQuantizer::quantize_strip(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback, size_t first,
-                                     size_t last) {
+void TensorQuantizer::quantize_strip(const TensorInfo& tensor, DType type, const TensorCalibration& calibration,
+                                     size_t first, size_t last) {
   std::mutex mutex;
   std::exception_ptr failure;
   team_.for_each(last - first, kRowGrain, [&](size_t begin, size_t end, int) {
     try {
-      if (feedback == nullptr) {
-        quantize_rows(tensor, type, group_size_, first + begin, first + end, result_.data(), squares_.data());
-        return;
-      }
       for (size_t at = first + begin; at < first + end; at += kRowGrain) {
-        quantize_rows(tensor, type, group_size_, at, std::min(at + kRowGrain, first + end), *feedback, kernels_,
+        quantize_rows(tensor, type, group_size_, at, std::min(at + kRowGrain, first + end), calibration, kernels_,
                       result_.data(), squares_.data());
       }
     } catch (...) {

@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "compress/error_feedback.h"
 #include "compress/quantize_rows.h"
 #include "io/model_files.h"
 
@@ -24,12 +23,14 @@ class TensorQuantizer {
   TensorQuantizer(ThreadTeam& team, size_t group_size)
       : team_(team), group_size_(group_size), kernels_(make_cpu_kernels(CpuIsa::float32)) {}
 
-  // With `feedback` (or nullptr) what rounding a column loses is fed forward. Neither result depends on threads. Throws
+  // With calibration what rounding a column loses is fed forward. The result does not depend on threads. Throws
   // Error(non_finite). Requires: a matrix with rows of a multiple of 128 columns.
-  Result quantize(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback, const OnRows& on_rows = {});
+  Result quantize(const TensorInfo& tensor, DType type, const TensorCalibration& calibration,
+                  const OnRows& on_rows = {});
 
  private:
-  void quantize_strip(const TensorInfo& tensor, DType type, const ErrorFeedback* feedback, size_t first, size_t last);
+  void quantize_strip(const TensorInfo& tensor, DType type, const TensorCalibration& calibration, size_t first,
+                      size_t last);
 
   ThreadTeam& team_;
   const size_t group_size_;

@@ -26,7 +26,7 @@ TEST_F(CalibrateTest, KnowsEveryMatrixOfALayerAndTheHead) {
     read = done, in_all = total;
   });
   for (const TensorInfo& tensor : files_.tensors.tensors()) {
-    const ErrorFeedback* feedback = calibration.feedback(tensor.name);
+    const ErrorFeedback* feedback = calibration.of(tensor.name).feedback;
     const bool is_matrix = tensor.shape.size() == 2;  // the embedding is the head, too
     ASSERT_EQ(feedback != nullptr, is_matrix) << tensor.name;
     if (feedback == nullptr) continue;
@@ -41,25 +41,26 @@ TEST_F(CalibrateTest, AnEmbeddingThatIsNoHeadMultipliesNothing) {
   const SpanModel untied(false);
   const ModelFiles files = untied.open();
   Calibration calibration(files, SpanModel::text(), team_, {});
-  EXPECT_EQ(calibration.feedback("model.embed_tokens.weight"), nullptr);
-  const ErrorFeedback* head = calibration.feedback("lm_head.weight");
+  EXPECT_EQ(calibration.of("model.embed_tokens.weight").feedback, nullptr);
+  const ErrorFeedback* head = calibration.of("lm_head.weight").feedback;
   ASSERT_NE(head, nullptr);
-  EXPECT_NE(calibration.feedback("model.layers.0.mlp.gate_proj.weight"), head);
+  EXPECT_NE(calibration.of("model.layers.0.mlp.gate_proj.weight").feedback, head);
 }
 
 TEST_F(CalibrateTest, MatricesThatReadTheSameShareWhatIsKnown) {
   Calibration calibration(files_, SpanModel::text(), team_, {});
   const std::string layer = "model.layers.1.";
-  const ErrorFeedback* q = calibration.feedback(layer + "self_attn.q_proj.weight");
-  EXPECT_EQ(calibration.feedback(layer + "self_attn.v_proj.weight"), q);
-  EXPECT_NE(calibration.feedback(layer + "mlp.gate_proj.weight"), q);
-  EXPECT_EQ(calibration.feedback(layer + "mlp.gate_proj.weight"), calibration.feedback(layer + "mlp.up_proj.weight"));
+  const ErrorFeedback* q = calibration.of(layer + "self_attn.q_proj.weight").feedback;
+  EXPECT_EQ(calibration.of(layer + "self_attn.v_proj.weight").feedback, q);
+  EXPECT_NE(calibration.of(layer + "mlp.gate_proj.weight").feedback, q);
+  EXPECT_EQ(calibration.of(layer + "mlp.gate_proj.weight").feedback,
+            calibration.of(layer + "mlp.up_proj.weight").feedback);
 }
 
 TEST_F(CalibrateTest, AnInterruptionEndsIt) {
   Calibration calibration(files_, SpanModel::text(), team_,
                           [](int64_t, int64_t) { throw Error(ErrorCode::cancelled, "stopped"); });
-  EXPECT_EQ(error_of([&] { calibration.feedback("model.layers.0.self_attn.q_proj.weight"); }), "cancelled");
+  EXPECT_EQ(error_of([&] { calibration.of("model.layers.0.self_attn.q_proj.weight").feedback; }), "cancelled");
 }
 
 TEST_F(CalibrateTest, AShortTextIsRefused) {

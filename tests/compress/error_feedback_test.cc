@@ -78,6 +78,18 @@ TEST_F(ErrorFeedbackTest, ColumnsTogetherTellWhatAnErrorCosts) {
   EXPECT_NEAR(feedback_.importance()[kColumns - 1], cost(last), 1e-3 * cost(last));
 }
 
+TEST_F(ErrorFeedbackTest, WhatWeightsAreMultipliedByInputsAreDividedBy) {
+  feedback_.factorize(kernels_, team_);
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  std::vector<float> factors(kColumns);
+  for (float& factor : factors) factor = std::exp(static_cast<float>(normal(random)));
+  feedback_.divide_inputs(factors, team_);
+  std::vector<double> e(kColumns), scaled(kColumns);
+  for (size_t i = 0; i < kColumns; ++i) e[i] = normal(random), scaled[i] = e[i] * factors[i];
+  EXPECT_NEAR(cost_by_columns(scaled), cost(e), 1e-3 * cost(e));
+}
+
 TEST_F(ErrorFeedbackTest, InputsAddUp) {
   ErrorFeedback halves(kColumns);
   std::vector<float> half(kColumns * kInputs / 2);

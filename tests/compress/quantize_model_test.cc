@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include "compress/measure_plan.h"
@@ -215,6 +216,36 @@ TEST_F(ResidualTest, AskWhatCannotBeDone) {
   ModelFiles broken = written;
   broken.gguf = {};
   EXPECT_EQ(error_of([&] { check_tensors(read_model_config(written), broken); }), "missing_tensor");
+}
+
+// Factors of channels, in norms, v, its bias and up, cancel those in the matrices behind them.
+TEST_F(QuantizeModelTest, ChannelsGetFactorsAndTheModelComputesWhatItDid) {
+  Calibration calibration(files_, SpanModel::text(), team_, {});
+  quantize_model(files_, {.profile = quantize_profile("q8"), .calibration = &calibration}, path_, team_);
+  const ModelFiles written = open_model_files(path_);
+  const std::string layer = "model.layers.1.";
+  for (const char* name : {"input_layernorm.weight", "post_attention_layernorm.weight", "self_attn.v_proj.bias"}) {
+    const auto *before = files_.tensors.find(layer + name), *after = written.tensors.find(layer + name);
+    ASSERT_EQ(after->data.size(), before->data.size());
+    EXPECT_NE(std::memcmp(after->data.data(), before->data.data(), before->data.size()), 0) << name;
+  }
+  int32_t page = 0;
+  std::vector<float> results[2];
+  for (const bool is_written : {false, true}) {
+    const ModelFiles& files = is_written ? written : files_;
+    Runner runner(read_model_config(files), files,
+                  {.isa = CpuIsa::float32, .cores = allowed_cores(), .kv_type = KvType::f32}, {});
+    runner.allocate_pages(1);
+    const Batch batch{.token_ids = {5, 17, 80, 200, 311, 90, 41, 12}, .ranges = {{.pages = &page, .num_tokens = 8}}};
+    runner.run(batch);
+    runner.for_logits(batch.token_ids.size(), [&](size_t, std::span<const float> row) {
+      results[is_written].insert(results[is_written].end(), row.begin(), row.end());
+    });
+  }
+  double error = 0, all = 0;
+  for (size_t i = 0; i < results[0].size(); ++i)
+    error += std::pow(results[0][i] - results[1][i], 2), all += std::pow(results[0][i], 2);
+  EXPECT_LT(error, 5e-3 * all);  // eight bits lose 6e-4; norms without their factors 4e-2
 }
 
 TEST_F(QuantizeModelTest, APlanForAnotherModelIsRefused) {

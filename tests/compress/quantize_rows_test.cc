@@ -61,11 +61,8 @@ class QuantizeRowsTest : public ::testing::Test {
     const size_t rows = tensor_.shape[0];
     std::vector<std::byte> out(rows * row_bytes(type, 256));
     std::vector<Squares> squares(rows);
-    if (in_order) {
-      quantize_rows(tensor_, type, 32, 0, rows, feedback_, kernels_, out.data(), squares.data());
-    } else {
-      quantize_rows(tensor_, type, 32, 0, rows, out.data(), squares.data());
-    }
+    const TensorCalibration known{.feedback = in_order ? &feedback_ : nullptr};
+    quantize_rows(tensor_, type, 32, 0, rows, known, kernels_, out.data(), squares.data());
     for (const Squares& row : squares) total->error += row.error, total->weights += row.weights;
     return out;
   }
@@ -115,15 +112,15 @@ TEST_F(QuantizeRowsTest, RowsDoNotDependOnEachOtherNorOnThreads) {
   std::vector<std::byte> parts(whole.size());
   std::vector<Squares> squares(rows);
   for (size_t first = 0; first < rows; first += 13)
-    quantize_rows(tensor_, DType::q4, 32, first, std::min(first + 13, rows), feedback_, kernels_, parts.data(),
-                  squares.data());
+    quantize_rows(tensor_, DType::q4, 32, first, std::min(first + 13, rows), {.feedback = &feedback_}, kernels_,
+                  parts.data(), squares.data());
   EXPECT_EQ(parts, whole);
   EXPECT_EQ(bytes * rows, whole.size());
 
   ThreadTeam team(3, {});
   for (const ErrorFeedback* feedback : std::initializer_list<const ErrorFeedback*>{nullptr, &feedback_}) {
     TensorQuantizer one(team_, 32), three(team, 32);
-    const auto a = one.quantize(tensor_, DType::q6, feedback), b = three.quantize(tensor_, DType::q6, feedback);
+    const auto a = one.quantize(tensor_, DType::q6, {feedback}), b = three.quantize(tensor_, DType::q6, {feedback});
     EXPECT_TRUE(std::ranges::equal(a.bytes, b.bytes));
     EXPECT_EQ(a.squares.error, b.squares.error);
   }

@@ -17,7 +17,7 @@ class SensitivityTest : public ::testing::Test {
  protected:
   double loss(Sensitivity& sensitivity, const std::string& name, DType type) {
     const TensorInfo& tensor = *files_.tensors.find(name);
-    const auto [blocks, squares] = quantizer_.quantize(tensor, type, nullptr);
+    const auto [blocks, squares] = quantizer_.quantize(tensor, type, {});
     return sensitivity.loss(name, {blocks.data(), type, tensor.shape[0], tensor.shape[1]});
   }
 
@@ -65,7 +65,7 @@ TEST_F(SensitivityTest, AHeadOfItsOwnIsNotTheEmbedding) {
   Sensitivity sensitivity(files, SpanModel::text(), 1);
   for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
     const TensorInfo& tensor = *files.tensors.find(name);
-    const auto [blocks, squares] = quantizer_.quantize(tensor, DType::q4, nullptr);
+    const auto [blocks, squares] = quantizer_.quantize(tensor, DType::q4, {});
     EXPECT_GT(sensitivity.loss(name, {blocks.data(), DType::q4, tensor.shape[0], tensor.shape[1]}), 0) << name;
   }
   EXPECT_LT(sensitivity.cost("lm_head.weight"), sensitivity.cost("model.embed_tokens.weight"));

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the text that `qwin quantize --calibrate` reads: chats, code, Chinese and English, all of the project's own.
+"""Writes a text for `qwin quantize --calibrate`: chats, code, Chinese and English, all of the project's own.
 
 usage: make_calibration_text.py OUTPUT.txt
+
+src/compress/calibration_text.txt (`--calibrate builtin`) was made by it once and stays as it is, so that files can be made again.
 
 It mixes the passages of calibration_passages.json (written for it), pieces of the documentation (English) and pieces of the
 sources (C++, Python), in an order drawn with a fixed seed, so that a cut at any place has something of each.

@@ -11,7 +11,6 @@
 #include "cli/quantize_gate.h"
 #include "cli/quantize_plan.h"
 #include "cli/repair_run.h"
-#include "cli/text_file.h"
 #include "compress/quantize_model.h"
 #include "core/cpu_info.h"
 #include "hub/interrupt.h"
@@ -114,7 +113,7 @@ void print_table(const QuantizeArguments& arguments, const Outcome& outcome) {
 std::unique_ptr<Calibration> calibrate(const QuantizeArguments& arguments, const ModelFiles& source, ThreadTeam& team) {
   if (arguments.calibration_file.empty()) return nullptr;
   const auto bar = std::make_shared<ProgressBar>("calibrating");
-  return std::make_unique<Calibration>(source, read_text(arguments.calibration_file), team,
+  return std::make_unique<Calibration>(source, read_calibration_text(arguments.calibration_file), team,
                                        [bar](int64_t done, int64_t total) {
                                          throw_if_interrupted();
                                          bar->update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
@@ -185,8 +184,10 @@ void register_quantize(CLI::App& app) {
   add_option(*command, "--head", arguments->head,
              "the head and the embedding: q4, q5, q6 or q8 instead of the profile's; calibrated, q4 has a residual for "
              "likely rows");
-  add_option(*command, "--calibrate", arguments->calibration_file,
-             "a text the model reads first: what rounding a column loses is made good in the columns after it");
+  add_option(
+      *command, "--calibrate", arguments->calibration_file,
+      "a text the model reads first, or builtin for the one that comes with qwin: what rounding a column loses is "
+      "made good in the columns after it");
   add_option(*command, "--group", arguments->group_size,
              "columns of 3 to 6 bits that share a sub-scale: 32, 64 or 128, which save no bytes")
       ->check(CLI::IsMember({32, 64, 128}));

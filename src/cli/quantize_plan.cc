@@ -7,6 +7,7 @@
 
 #include "cli/progress_bar.h"
 #include "cli/text_file.h"
+#include "compress/calibration_text.h"
 #include "hub/interrupt.h"
 #include "io/json.h"
 #include "io/output_file.h"
@@ -68,7 +69,7 @@ void save(const Plan& plan, const std::string& path) {
 
 Plan measure(const PlanArguments& arguments, const std::string& calibration_file, const ModelFiles& source,
              size_t group_size, Calibration* calibration, ThreadTeam& team) {
-  const std::string text = read_text(arguments.text_file.empty() ? calibration_file : arguments.text_file);
+  const std::string text = read_calibration_text(arguments.text_file.empty() ? calibration_file : arguments.text_file);
   ProgressBar bar("measuring");
   return measure_plan(source, group_size, calibration, text, team, [&](uint64_t done, uint64_t total) {
     throw_if_interrupted();
@@ -95,6 +96,10 @@ Cell cell_of(const std::string& tensor) {
 
 }  // namespace
 
+std::string read_calibration_text(const std::string& name) {
+  return name == "builtin" ? std::string(builtin_calibration_text()) : read_text(name);
+}
+
 void add_plan_options(CLI::App& command, PlanArguments& arguments) {
   add_switch(command, "--plan", arguments.plan,
              "choose every matrix's type by what it was measured to lose; without a target within the profile's size");
@@ -102,7 +107,8 @@ void add_plan_options(CLI::App& command, PlanArguments& arguments) {
       ->check(CLI::Range(0.1, 16.0));
   add_option(command, "--target-size", arguments.target_size,
              "a plan for a file of this size: 25% (of 16 bits a weight), 300MB or 1.2GB");
-  add_option(command, "--plan-text", arguments.text_file, "a text to measure on; otherwise that of --calibrate");
+  add_option(command, "--plan-text", arguments.text_file,
+             "a text to measure on, or builtin; otherwise that of --calibrate");
   add_option(command, "--save-plan", arguments.save_file, "write the plan, with all that was measured, to this file");
   add_option(command, "--use-plan", arguments.use_file,
              "take what was measured from such a file; with a target its choices are made anew");
@@ -116,7 +122,9 @@ void check_plan_arguments(const PlanArguments& arguments, const std::string& cal
     throw Error(ErrorCode::invalid_argument, "--plan-text is for a plan that is measured: --plan or a target");
   }
   if (arguments.is_wanted() && arguments.use_file.empty() && arguments.text_file.empty() && calibration_file.empty()) {
-    throw Error(ErrorCode::invalid_argument, "a plan is measured on a text: give --calibrate FILE or --plan-text FILE");
+    throw Error(ErrorCode::invalid_argument,
+                "a plan is measured on a text: give --calibrate FILE or --plan-text FILE (builtin: the "
+                "text that comes with qwin)");
   }
 }
 

@@ -20,6 +20,10 @@ struct PlanArguments {
   bool is_wanted() const { return plan || has_target() || !save_file.empty() || !use_file.empty(); }
 };
 
+// A text to calibrate or to measure with: of a file, or, for "builtin", the one that is part of qwin. Throws as
+// read_text() does.
+std::string read_calibration_text(const std::string& name);
+
 // --plan, --target-bpw, --target-size, --plan-text, --save-plan, --use-plan
 void add_plan_options(CLI::App& command, PlanArguments& arguments);
 

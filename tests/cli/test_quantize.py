@@ -192,6 +192,13 @@ def test_calibrated_files_do_not_depend_on_threads(model, tmp_path, text, profil
     assert one.read_bytes() == three.read_bytes()
 
 
+def test_the_text_that_comes_with_qwin_calibrates_as_its_file_does(model, tmp_path):
+    builtin, by_file = tmp_path / "builtin.gguf", tmp_path / "file.gguf"
+    qwin("quantize", model, builtin, "--calibrate", "builtin")
+    qwin("quantize", model, by_file, "--calibrate", ROOT / "src/compress/calibration_text.txt")
+    assert builtin.read_bytes() == by_file.read_bytes()
+
+
 def test_a_calibration_text_must_be_long_enough(model, tmp_path, text):
     text.write_text("too short")
     assert "invalid_argument" in qwin("quantize", model, tmp_path / "out.gguf", "--calibrate", text, code=2)

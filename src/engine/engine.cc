@@ -289,9 +289,11 @@ AttentionPlan LocalEngine::plan_for(const Request& request) const {
   const bool may_forget = policy == OverflowPolicy::window && plan.global_spans.empty();
   if (overflows && may_forget) plan = overflow_plan(options_, plan);
   if (overflows && !may_forget) {
+    const std::string way = policy == OverflowPolicy::window ? "; a window would forget its global tokens: name none"
+                                                             : "; shorten it, or read it with overflow_policy window";
     throw Error(ErrorCode::context_length_exceeded, "the prompt has " + std::to_string(length) +
                                                         " tokens, the context ends at " +
-                                                        std::to_string(info_.context_length));
+                                                        std::to_string(info_.context_length) + way);
   }
   if (!plan.forgets()) return plan;
   const int64_t pages = window_pages(plan.window, plan.num_sink_tokens, kPageSize, kMaxBatchTokens);

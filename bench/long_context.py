@@ -113,7 +113,7 @@ def keys(engine: qwin.Engine, length: int, name: str) -> dict[str, Any]:
             document.insert(place, line)
         lines += chain
     text, plan = document.text(), with_tokens(name, lines)
-    result: dict[str, Any] = {"code_perplexity": perplexities(engine, length, name, text)}
+    result: dict[str, Any] = {"code_perplexity": perplexities(engine, length, plan, text)}
     answers = asked(engine, text, [f"\n# The access code of the {door} door is" for door in DOORS], plan)
     found = [codes[door] in answer for door, answer in zip(DOORS, answers)]
     missed = [door for door, right in zip(DOORS, found) if not right]
@@ -157,10 +157,10 @@ def questions(engine: qwin.Engine, length: int, name: str) -> dict[str, Any]:
     return {"questions": share(right), "questions_missed": missed}
 
 
-def perplexities(engine: qwin.Engine, length: int, name: str, text: str) -> list[float]:
+def perplexities(engine: qwin.Engine, length: int, plan: dict[str, Any], text: str) -> list[float]:
     """Of the eight parts of a text."""
     ids = engine.tokenize(text)[:length]
-    result = engine.generate(ids, 1, raw=True, temperature=0, prompt_logprobs=True, logprobs=0, with_details=True, **PLANS[name])
+    result = engine.generate(ids, 1, raw=True, temperature=0, prompt_logprobs=True, logprobs=0, with_details=True, **plan)
     losses = [-entry.logprob for entry in result.prompt_logprobs]
     part = len(losses) // 8
     return [round(math.exp(sum(losses[i * part : (i + 1) * part]) / part), 4) for i in range(8)]
@@ -170,7 +170,7 @@ TASKS = {
     "keys": keys,
     "passkey": passkey,
     "questions": questions,
-    "prose": lambda e, n, p: {"prose_perplexity": perplexities(e, n, p, prose_text())},
+    "prose": lambda e, n, p: {"prose_perplexity": perplexities(e, n, PLANS[p], prose_text())},
 }
 
 

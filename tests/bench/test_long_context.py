@@ -2,9 +2,11 @@
 """bench/long_context.py: its questions can be answered from its documents, and lines go where they should."""
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, os.environ.get("QWIN_PYTHON_PATH", str(ROOT / "build/release/python")))
@@ -18,7 +20,7 @@ class Letters:
 
     def __init__(self, answer):
         self.answer = answer
-        self.prompts = []
+        self.prompts, self.plans = [], []
 
     def tokenize(self, text):
         return list(text)
@@ -26,7 +28,10 @@ class Letters:
     def detokenize(self, ids):
         return "".join(ids)
 
-    def generate(self, prompt, *_, **plan):
+    def generate(self, prompt, *_, prompt_logprobs=False, **plan):
+        self.plans.append(plan)
+        if prompt_logprobs:
+            return SimpleNamespace(prompt_logprobs=[SimpleNamespace(logprob=-math.log(2))] * (len(prompt) - 1))
         prompts = [prompt] if isinstance(prompt, str) else prompt
         self.prompts += prompts
         answers = [self.answer(one) for one in prompts]
@@ -72,6 +77,14 @@ def test_a_pass_key_is_asked_for_at_every_depth():
     engine = Letters(lambda prompt: prompt[prompt.index("pass key is ") :][:20] if prompt.index("pass key is ") > 1500 else "no")
     result = long_context.passkey(engine, 4000, "full")
     assert result == {"passkey": 0.6, "passkey_found_at": [0.9, 0.7, 0.5]}
+
+
+def test_lines_that_matter_are_global_for_all_that_is_measured():
+    engine = Letters(lambda prompt: "12345")
+    result = long_context.keys(engine, 8000, "tokens")
+    assert result["code_perplexity"] == [2.0] * 8 and result["multikey"] == 0 and len(result["missed"]) == 24
+    assert len(engine.plans) == 4 and all(len(plan["global_texts"]) == 24 + 24 for plan in engine.plans)
+    assert all(line in engine.prompts[0] for line in engine.plans[0]["global_texts"])
 
 
 def test_the_picture_shows_what_lies_above_exact_attention():

@@ -138,7 +138,7 @@ void repair(const QuantizeArguments& arguments, const std::string& source, const
 
 void quantize(const QuantizeArguments& arguments) {
   QuantizeOptions options{.profile = profile_of(arguments)};
-  check_plan_arguments(arguments.plan, arguments.calibration_file);
+  check_plan_arguments(arguments.plan);
   if (arguments.repair) check_repair(arguments.python);
   const std::string path = resolve_model(arguments.source);
   const ModelFiles source = open_model_files(path);

@@ -69,7 +69,8 @@ void save(const Plan& plan, const std::string& path) {
 
 Plan measure(const PlanArguments& arguments, const std::string& calibration_file, const ModelFiles& source,
              size_t group_size, Calibration* calibration, ThreadTeam& team) {
-  const std::string text = read_calibration_text(arguments.text_file.empty() ? calibration_file : arguments.text_file);
+  const std::string& file = arguments.text_file.empty() ? calibration_file : arguments.text_file;
+  const std::string text = read_calibration_text(file.empty() ? "builtin" : file);
   ProgressBar bar("measuring");
   return measure_plan(source, group_size, calibration, text, team, [&](uint64_t done, uint64_t total) {
     throw_if_interrupted();
@@ -108,23 +109,18 @@ void add_plan_options(CLI::App& command, PlanArguments& arguments) {
   add_option(command, "--target-size", arguments.target_size,
              "a plan for a file of this size: 25% (of 16 bits a weight), 300MB or 1.2GB");
   add_option(command, "--plan-text", arguments.text_file,
-             "a text to measure on, or builtin; otherwise that of --calibrate");
+             "a text to measure on; otherwise that of --calibrate, or builtin");
   add_option(command, "--save-plan", arguments.save_file, "write the plan, with all that was measured, to this file");
   add_option(command, "--use-plan", arguments.use_file,
              "take what was measured from such a file; with a target its choices are made anew");
 }
 
-void check_plan_arguments(const PlanArguments& arguments, const std::string& calibration_file) {
+void check_plan_arguments(const PlanArguments& arguments) {
   if (arguments.target_bits > 0 && !arguments.target_size.empty()) {
     throw Error(ErrorCode::invalid_argument, "give --target-bpw or --target-size, not both");
   }
   if (!arguments.text_file.empty() && (!arguments.is_wanted() || !arguments.use_file.empty())) {
     throw Error(ErrorCode::invalid_argument, "--plan-text is for a plan that is measured: --plan or a target");
-  }
-  if (arguments.is_wanted() && arguments.use_file.empty() && arguments.text_file.empty() && calibration_file.empty()) {
-    throw Error(ErrorCode::invalid_argument,
-                "a plan is measured on a text: give --calibrate FILE or --plan-text FILE (builtin: the "
-                "text that comes with qwin)");
   }
 }
 

@@ -27,8 +27,8 @@ std::string read_calibration_text(const std::string& name);
 // --plan, --target-bpw, --target-size, --plan-text, --save-plan, --use-plan
 void add_plan_options(CLI::App& command, PlanArguments& arguments);
 
-// Throws Error(invalid_argument) for what contradicts itself or lacks a text.
-void check_plan_arguments(const PlanArguments& arguments, const std::string& calibration_file);
+// Throws Error(invalid_argument) for what contradicts itself.
+void check_plan_arguments(const PlanArguments& arguments);
 
 // The plan asked for, saved where it should be. Without a target it takes what `profile` would; `path`: the file to be
 // written.

@@ -192,10 +192,12 @@ def test_calibrated_files_do_not_depend_on_threads(model, tmp_path, text, profil
     assert one.read_bytes() == three.read_bytes()
 
 
-def test_the_text_that_comes_with_qwin_calibrates_as_its_file_does(model, tmp_path):
+@pytest.mark.parametrize("options", [("--calibrate", "builtin"), ("--plan",)])
+def test_the_text_that_comes_with_qwin_serves_as_its_file_does(model, tmp_path, options):
     builtin, by_file = tmp_path / "builtin.gguf", tmp_path / "file.gguf"
-    qwin("quantize", model, builtin, "--calibrate", "builtin")
-    qwin("quantize", model, by_file, "--calibrate", ROOT / "src/compress/calibration_text.txt")
+    file = ROOT / "src/compress/calibration_text.txt"
+    qwin("quantize", model, builtin, *options)
+    qwin("quantize", model, by_file, *(("--plan", "--plan-text", file) if options == ("--plan",) else ("--calibrate", file)))
     assert builtin.read_bytes() == by_file.read_bytes()
 
 
@@ -278,7 +280,6 @@ def test_targets_are_kept(model, tmp_path, text):
 
 def test_plans_that_cannot_be_are_refused(model, tmp_path, text):
     out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
-    assert "a plan is measured on a text" in qwin("quantize", model, out, "--plan", code=2)
     assert "not both" in qwin("quantize", model, out, "--target-bpw", 5, "--target-size", "30%", "--plan-text", text, code=2)
     assert "--plan-text is for a plan" in qwin("quantize", model, out, "--plan-text", text, code=2)
     plan.write_text("{}")

@@ -20,6 +20,20 @@ uint64_t smallest_bytes(const PlanItem& item) {
   return std::ranges::min_element(item.options, {}, &PlanOption::bytes)->bytes;
 }
 
+uint64_t smallest_bytes(const std::vector<PlanItem>& items) {
+  uint64_t sum = 0;
+  for (const PlanItem& item : items) sum += smallest_bytes(item);
+  return sum;
+}
+
+std::vector<PlanItem> without_q3(std::vector<PlanItem> items) {
+  const auto is_q3 = [](const PlanOption& option) { return option.type == DType::q3; };
+  for (PlanItem& item : items) {
+    if (!std::ranges::all_of(item.options, is_q3)) std::erase_if(item.options, is_q3);
+  }
+  return items;
+}
+
 // What options cost beyond the smallest ones, in units that the table of losses is counted in.
 class Knapsack {
  public:
@@ -133,15 +147,22 @@ std::map<std::string, DType> Plan::types() const {
 }
 
 void choose_within(Plan& plan, uint64_t budget) {
-  uint64_t smallest = 0;
-  for (const PlanItem& item : plan.items) smallest += smallest_bytes(item);
+  std::vector<PlanItem> items = without_q3(plan.items);
+  uint64_t smallest = smallest_bytes(items);
+  if (smallest > budget) {
+    items = plan.items;
+    smallest = smallest_bytes(items);
+  }
   if (smallest > budget) {
     throw Error(ErrorCode::invalid_argument, "matrices would have to fit " + std::to_string(budget) +
                                                  " bytes; with the smallest types they take " +
                                                  std::to_string(smallest));
   }
-  const std::vector<size_t> chosen = Knapsack(plan.items, budget - smallest).solve();
-  for (size_t i = 0; i < chosen.size(); ++i) plan.items[i].chosen = chosen[i];
+  const std::vector<size_t> chosen = Knapsack(items, budget - smallest).solve();
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const auto place = std::ranges::find(plan.items[i].options, items[i].options[chosen[i]]);
+    plan.items[i].chosen = static_cast<size_t>(place - plan.items[i].options.begin());
+  }
 }
 
 Json plan_document(const Plan& plan) {

@@ -18,6 +18,8 @@ struct PlanOption {
   uint64_t bytes = 0;
   double loss = 0;           // mean KL, nats, of the model with this matrix alone in that type
   size_t residual_rows = 0;  // rows that get what quantizing lost as a second matrix
+
+  bool operator==(const PlanOption&) const = default;
 };
 
 struct PlanItem {
@@ -39,7 +41,8 @@ struct Plan {
 };
 
 // Chooses the options whose losses have the smallest sum within `budget` bytes: a knapsack, solved exactly, or for very
-// large models as if every choice took up to a 2^-18th of the budget more. Throws Error(invalid_argument), which tells
+// large models as if every choice took up to a 2^-18th of the budget more. Q3 is for sizes that the other types do not
+// reach: squares of errors as large as its tell too little of what is lost. Throws Error(invalid_argument), which tells
 // the smallest size there is, when nothing fits.
 void choose_within(Plan& plan, uint64_t budget);
 

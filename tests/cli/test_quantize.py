@@ -246,9 +246,10 @@ def test_a_gate_refuses_what_is_too_far_and_leaves_nothing(model, tmp_path, text
 def test_a_plan_spends_the_same_size_better(model, span_config, tmp_path, text):
     """Uniform 4 bits with a head of 6 beside a plan of no more bytes, which takes them to where they count."""
     out, plan = tmp_path / "out.gguf", tmp_path / "plan.json"
-    uniform = json.loads(qwin("quantize", model, out, "--json"))
+    size = ("--head", "q6")  # bits that count more elsewhere
+    uniform = json.loads(qwin("quantize", model, out, *size, "--json"))
     uniform_kl = divergence(logits(model), logits(out))
-    report = json.loads(qwin("quantize", model, out, "--plan", "--plan-text", text, "--save-plan", plan, "--json"))
+    report = json.loads(qwin("quantize", model, out, *size, "--plan", "--plan-text", text, "--save-plan", plan, "--json"))
     assert report["bytes"] == out.stat().st_size <= uniform["bytes"]
     assert types_of(report) != types_of(uniform)
     assert divergence(logits(model), logits(out)) < uniform_kl

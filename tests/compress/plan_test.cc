@@ -61,6 +61,27 @@ TEST(PlanTest, LargeModelsAreSolvedInCoarserUnits) {
   EXPECT_LE(plan.loss(), 1.001 * smallest_loss(plan, 0, budget));
 }
 
+TEST(PlanTest, Q3IsForSizesThatOtherTypesDoNotReach) {
+  std::mt19937 random(8);
+  Plan plan = random_plan(random, 12, 1);
+  for (PlanItem& item : plan.items) {
+    const PlanOption q4 = item.options[0];
+    item.options.insert(item.options.begin(), {DType::q3, q4.bytes / 34 * 26, 1.01 * q4.loss});
+  }
+  const uint64_t smallest = plan.bytes();  // of Q3
+  for (PlanItem& item : plan.items) item.chosen = 1;
+  const uint64_t of_q4 = plan.bytes();
+  const auto num_q3 = [&](uint64_t budget) {
+    choose_within(plan, budget);
+    EXPECT_LE(plan.bytes(), budget);
+    return std::ranges::count(plan.items, DType::q3, [](const PlanItem& item) { return item.choice().type; });
+  };
+  EXPECT_EQ(num_q3(of_q4), 0);
+  EXPECT_EQ(num_q3(of_q4 * 5 / 4), 0);  // though another matrix could have the bits
+  EXPECT_GT(num_q3(of_q4 - 1), 0);
+  EXPECT_EQ(num_q3(smallest), 12);
+}
+
 TEST(PlanTest, RoomForEverythingTakesTheBest) {
   std::mt19937 random(7);
   Plan plan = random_plan(random, 20, 3);

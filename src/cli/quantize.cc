@@ -194,7 +194,7 @@ void register_quantize(CLI::App& app) {
   add_plan_options(*command, arguments->plan);
   add_gate_options(*command, arguments->gate);
   add_switch(*command, "--repair", arguments->repair,
-             "then let the source teach the result: scales, norms and biases learn for an hour or more (qwin.repair)");
+             "then let the source teach the result: norms and biases learn for an hour or more (qwin.repair)");
   add_option(*command, "--python", arguments->python, "with --repair, the Python that has qwin and torch");
   add_option(*command, "--threads", arguments->num_threads, "threads to compute with; 0: every physical core allowed");
   add_switch(*command, "--json", arguments->json, "print the result as JSON");

@@ -162,13 +162,13 @@ def lessons(torch, span_model):
         return ask_teacher(engine, ids, 320, lambda *_: None)
 
 
-def training(torch, quantized, lessons, folder):
+def training(torch, quantized, lessons, folder, scales_learn=True):
     from qwin.repair.network import Network
     from qwin.repair.training import Settings, Training
 
     torch.set_num_threads(1)
     settings = Settings(learning_rate=3e-3, epochs=3, pieces_per_step=2, held_out_share=0.2, steps_per_check=6, patience=9)
-    return Training(Network(QuantizedFile(quantized)), lessons, settings, folder / "checkpoint.pt")
+    return Training(Network(QuantizedFile(quantized), scales_learn), lessons, settings, folder / "checkpoint.pt")
 
 
 @pytest.fixture
@@ -205,6 +205,33 @@ def test_repair_closes_part_of_the_gap_and_a_stopped_run_goes_on(torch, disturbe
     lines = []
     assert resumed.run(lines.append).best_kl == pytest.approx(state.best_kl, rel=1e-3)
     assert lines[0].startswith("going on after step 6")
+
+
+@pytest.mark.long
+def test_without_scales_only_norms_and_biases_learn(torch, disturbed, lessons, tmp_path):
+    repaired = training(torch, disturbed, lessons, tmp_path, scales_learn=False)
+    state = repaired.run(lambda text: None)
+    assert state.best_kl < state.first_kl
+    scales, floats = repaired.network.learned(QuantizedFile(disturbed))
+    assert not scales and all("norm" in name or name.endswith("bias") for name in floats)
+
+
+@pytest.mark.long
+def test_what_is_kept_is_an_average_over_the_steps(torch, disturbed, lessons, tmp_path):
+    run = training(torch, disturbed, lessons, tmp_path)
+    name, pieces = "layers.1.post_attention_layernorm.factors", run.train_pieces[:2]
+    seen = []
+    for _ in range(3):
+        run._step(pieces)
+        seen.append(run._learning()[name].clone())
+        run.state.step += 1
+    expected = torch.ones_like(seen[0])
+    for i, now in enumerate(seen):
+        kept = (i + 1) / (i + 4)
+        expected = kept * expected + (1 - kept) * now
+    assert torch.allclose(run.state.average[name], expected, atol=1e-6) and not torch.allclose(expected, seen[-1], atol=1e-6)
+    run._check()
+    assert torch.equal(run._learning()[name], seen[-1])
 
 
 @pytest.mark.long

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The full model teaches its quantized self: `python -m qwin.repair BASE QUANTIZED OUT`.
 
-Codes stay; scales, norms and biases learn, so OUT is as large and as fast as QUANTIZED. A run that was stopped goes on
-where it was when it is started again.
+Norms and biases learn, with --scales the spans' scales, too; codes stay, so OUT is as large and as fast as QUANTIZED. A run
+that was stopped goes on where it was when it is started again.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def repair(args: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     lessons = lessons_for(args, file.tensors["model.embed_tokens.weight"].shape[0], work)
     settings = Settings(learning_rate=args.learning_rate, epochs=args.epochs, pieces_per_step=args.pieces_per_step, seed=args.seed)
-    network = Network(file)
+    network = Network(file, args.scales)
     state = Training(network, lessons, settings, work / "checkpoint.pt").run(say)
     file.write(args.out, *network.learned(file))
     say(f"{args.out}: KL on held-out text {state.first_kl:.5f} -> {state.best_kl:.5f}, {state.seconds:.0f} s of training")
@@ -88,7 +88,7 @@ def repair(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m qwin.repair", description="The full model teaches its quantized self: scales, norms and biases learn.")
+    parser = argparse.ArgumentParser(prog="python -m qwin.repair", description="The full model teaches its quantized self: norms and biases learn.")
     parser.add_argument("base", help="the full model: a path or a name")
     parser.add_argument("quantized", type=Path, help="what `qwin quantize` made of it")
     parser.add_argument("out", type=Path, help="the repaired file; may be QUANTIZED")
@@ -96,6 +96,7 @@ def main() -> int:
     parser.add_argument("--text", type=Path, action="append", default=[], metavar="FILE", help="text to learn from; may be repeated")
     parser.add_argument("--tokens", type=int, default=150_000, help="BASE writes what is missing of so many tokens (%(default)s)")
     parser.add_argument("--lessons", type=Path, metavar="FILE.npz", help="the teacher's answers: read, or made and kept, here")
+    parser.add_argument("--scales", action="store_true", help="spans' scales learn, too: for millions of tokens and a small --learning-rate")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="in parts of each value (%(default)s)")
     parser.add_argument("--piece", type=int, default=512, help="tokens of a piece of text (%(default)s)")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Qwen2 or Qwen3 model in torch whose codes are fixed and whose scales, norms and biases learn.
+"""A Qwen2 or Qwen3 model in torch whose codes are fixed and whose norms, biases and, if asked, scales learn.
 
 Matrices in bfloat16, all else in float32. A learning value is kept as what the file's is multiplied by (scales, norms) or
 what is added to it (biases), in parts of its own size, so that one learning rate serves all.
@@ -41,13 +41,13 @@ def _scaled(base: Tensor, factors: Tensor) -> Tensor:
 
 
 class Linear(nn.Module):
-    def __init__(self, file: QuantizedFile, name: str) -> None:
+    def __init__(self, file: QuantizedFile, name: str, scales_learn: bool) -> None:
         super().__init__()
         self.name = f"{name}.weight"
         self.bias_name = f"{name}.bias" if file.has(f"{name}.bias") else None
         self.base = torch.from_numpy(file.floats(self.name)).bfloat16()
         rows, columns = self.base.shape
-        self.factors = nn.Parameter(torch.ones(rows, columns // SPAN)) if file.is_spans(self.name) else None
+        self.factors = nn.Parameter(torch.ones(rows, columns // SPAN)) if scales_learn and file.is_spans(self.name) else None
         if self.bias_name is not None:
             self.file_bias = torch.from_numpy(file.floats(self.bias_name))
             self.bias_unit = self.file_bias.square().mean().sqrt().clamp_min(1e-6)
@@ -77,7 +77,7 @@ class Norm(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, file: QuantizedFile, index: int) -> None:
+    def __init__(self, file: QuantizedFile, index: int, scales_learn: bool) -> None:
         super().__init__()
         shape = self.shape = file.shape()
         prefix = f"model.layers.{index}."
@@ -89,8 +89,12 @@ class Layer(nn.Module):
         has_qk_norm = file.has(f"{prefix}self_attn.q_norm.weight")
         self.q_norm = norm("self_attn.q_norm") if has_qk_norm else None
         self.k_norm = norm("self_attn.k_norm") if has_qk_norm else None
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (Linear(file, f"{prefix}self_attn.{n}_proj") for n in "qkvo")
-        self.gate_proj, self.up_proj, self.down_proj = (Linear(file, f"{prefix}mlp.{n}_proj") for n in ("gate", "up", "down"))
+
+        def linear(name: str) -> Linear:
+            return Linear(file, f"{prefix}{name}_proj", scales_learn)
+
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (linear(f"self_attn.{n}") for n in "qkvo")
+        self.gate_proj, self.up_proj, self.down_proj = (linear(f"mlp.{n}") for n in ("gate", "up", "down"))
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """hidden [texts, tokens, hidden_size]"""
@@ -125,13 +129,13 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Network(nn.Module):
     """Raises ModelFileError for what the file lacks."""
 
-    def __init__(self, file: QuantizedFile) -> None:
+    def __init__(self, file: QuantizedFile, scales_learn: bool = False) -> None:
         super().__init__()
         self.shape = file.shape()
         self.embedding = torch.from_numpy(file.floats("model.embed_tokens.weight")).bfloat16()
         tied = not file.has("lm_head.weight")
         self.head = self.embedding if tied else torch.from_numpy(file.floats("lm_head.weight")).bfloat16()
-        self.layers = nn.ModuleList(Layer(file, i) for i in range(self.shape.num_layers))
+        self.layers = nn.ModuleList(Layer(file, i, scales_learn) for i in range(self.shape.num_layers))
         self.norm = Norm(file, "model.norm", self.shape.rms_norm_eps)
 
     def forward(self, token_ids: Tensor) -> Tensor:

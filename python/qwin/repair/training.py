@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repair itself: the KL divergence from the teacher, over all layers at once, brings scales, norms and biases on the way down."""
+"""Repair itself: norms and biases (and scales, if asked) follow the gradient of the KL divergence from the teacher, over all layers
+at once. What is judged and kept is a running average over the steps: a piece of text says little about a single value, so each
+step goes astray, but not always to the same side (Polyak averaging)."""
 
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ class Settings:
     held_out_share: float = 0.06
     steps_per_check: int = 40
     patience: int = 3  # checks without a gain before it stops
+    average: float = 0.93  # what is left of the running average after a step
     seed: int = 1
 
 
@@ -79,6 +82,7 @@ class State:
     first_kl: float = math.inf
     checks_without_gain: int = 0
     seconds: float = 0.0
+    average: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Training:
@@ -89,7 +93,7 @@ class Training:
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.95))
         self.num_steps = settings.epochs * (len(self.train_pieces) // settings.pieces_per_step)
-        self.state = State()
+        self.state = State(average=copy.deepcopy(self._learning()))
 
     def run(self, report: Callable[[str], None]) -> State:
         """Trains to the end or until held-out text gains no more, and leaves the network as it was at its best."""
@@ -148,16 +152,24 @@ class Training:
         if not math.isfinite(value):
             raise Error(f"KL is {value} at step {self.state.step}; use a smaller --learning-rate")
         self.optimizer.step()
+        kept = min(self.settings.average, (self.state.step + 1) / (self.state.step + 4))  # soon forgets where it began
+        for name, now in self._learning().items():
+            self.state.average[name].mul_(kept).add_(now, alpha=1 - kept)
         return value
 
     def _check(self) -> float:
+        """Of the average."""
+        now = copy.deepcopy(self._learning())
+        self._restore(self.state.average)
         with torch.no_grad():
-            return float(np.mean([float(self._kl(self.held_out[i : i + 1])) for i in range(self.held_out.size)]))
+            kl = float(np.mean([float(self._kl(self.held_out[i : i + 1])) for i in range(self.held_out.size)]))
+        self._restore(now)
+        return kl
 
     def _keep(self, kl: float) -> None:
         if kl < self.state.best_kl:
             self.state.best_kl, self.state.checks_without_gain = kl, 0
-            self.state.best = copy.deepcopy(self._learning())
+            self.state.best = copy.deepcopy(self.state.average)
         else:
             self.state.checks_without_gain += 1
 

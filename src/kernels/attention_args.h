@@ -26,9 +26,9 @@ struct WideChannels {
   int count = 0;                      // a multiple of 4
 };
 
-// One KV head of one layer in a page, as byte offsets.
-//   f32, f16   K [head_dim, 64]: 64 keys side by side; V [64, head_dim]
-//   q8         K [(head_dim + wide) / 4, 64, 4]: low digits, then the high digits of the wide channels, each + 128;
+// One KV head of one layer in a page, as byte offsets. The keys of a part lie together, for memory to read them alone.
+//   f32, f16   K [4, head_dim, 16]: 16 keys side by side; V [64, head_dim]
+//   q8         K [4, (head_dim + wide) / 4, 16, 4]: low digits, then the high digits of the wide channels, each + 128;
 //              V [16, head_dim, 4] signed; then a float32 scale a token, [64] for K and [64] for V
 struct KvPageLayout {
   size_t v, k_scales, v_scales, bytes;

@@ -173,22 +173,24 @@ void fetch_bounds(const KvView& kv, const AttentionArgs& args) {
                           bounds_bytes(static_cast<size_t>(args.head_dim)));
 }
 
-// What an item reads: pages in place, and those of which parts were chosen. All of a page is asked for, since the keys
-// of a part lie in all of its K.
+// What an item reads: pages in place, and the chosen parts of others, for q8 with the scales of all of the page.
 void fetch_keys(const KvView& kv, const AttentionArgs& args) {
-  const size_t bytes = kv_page_layout(kv.type, args.head_dim, args.wide.count).bytes;
-  const auto fetch = [&](int64_t page) {
-    kv.fetcher->will_read(args.base + static_cast<size_t>(args.pages[page]) * args.page_stride, bytes);
+  const KvPageLayout layout = kv_page_layout(kv.type, args.head_dim, args.wide.count);
+  const auto fetch = [&](int64_t page, size_t offset, size_t bytes) {
+    kv.fetcher->will_read(args.base + static_cast<size_t>(args.pages[page]) * args.page_stride + offset, bytes);
   };
   const VisiblePages seen = visible_pages(args);
-  for (int64_t page = 0; page < seen.sinks_end; ++page) fetch(page);
-  for (int64_t page = seen.window_begin; page < seen.end; ++page) fetch(page);
+  for (int64_t page = 0; page < seen.sinks_end; ++page) fetch(page, 0, layout.bytes);
+  for (int64_t page = seen.window_begin; page < seen.end; ++page) fetch(page, 0, layout.bytes);
+  const size_t v_end = kv.type == KvType::q8 ? layout.k_scales : layout.bytes;
+  const size_t k_bytes = layout.v / kPageParts, v_bytes = (v_end - layout.v) / kPageParts;
   const size_t num_parts = static_cast<size_t>(args.num_tokens) * args.memory.top_k;
-  int64_t last = -1;
   for (const int32_t part : std::span(args.parts, num_parts)) {
-    if (part < 0 || part / kPageParts == last) continue;
-    last = part / kPageParts;
-    fetch(last);
+    if (part < 0) continue;
+    const auto place = static_cast<size_t>(part % kPageParts);
+    fetch(part / kPageParts, place * k_bytes, k_bytes);
+    fetch(part / kPageParts, layout.v + place * v_bytes, v_bytes);
+    if (v_end < layout.bytes) fetch(part / kPageParts, v_end, layout.bytes - v_end);
   }
 }
 

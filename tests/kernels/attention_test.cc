@@ -158,7 +158,8 @@ class PagedSequence {
     float k_scale, v_scale;
     std::memcpy(&k_scale, page + layout.k_scales + 4 * slot, 4);
     std::memcpy(&v_scale, page + layout.v_scales + 4 * slot, 4);
-    const auto digit = [&](size_t d) { return static_cast<int>(page[(d / 4 * kPageSize + slot) * 4 + d % 4]) - 128; };
+    const std::byte* part = page + slot / 16 * 16 * (dim + kNumWide);
+    const auto digit = [&](size_t c) { return static_cast<int>(part[(c / 4 * 16 + slot % 16) * 4 + c % 4]) - 128; };
     for (size_t d = 0; d < dim; ++d) {
       k[d] = k_scale * static_cast<float>(digit(d));
       v[d] = v_scale * static_cast<float>(static_cast<int8_t>(page[layout.v + (slot / 4 * dim + d) * 4 + slot % 4]));
@@ -340,7 +341,7 @@ TEST_P(AttentionTest, StoreKvPutsEveryNumberInItsPlace) {
   if (type() == KvType::q8) GTEST_SKIP() << "q8 has a test of its own";
   for (const int head_dim : {16, 48, 128}) {
     const size_t dim = static_cast<size_t>(head_dim), element = type() == KvType::f32 ? 4 : 2;
-    for (const size_t slot : {0, 1, 31, 63}) {
+    for (const size_t slot : {0, 1, 16, 31, 63}) {
       GuardedArray<float> k = random_floats(random_, dim), v = random_floats(random_, dim, 1e-6f);
       k[0] = 65519.0f, k[1] = -65520.0f, k[2] = 1e-8f, k[3] = -0.0f, v[4] = 6.1e-5f, v[5] = 2.9802322e-8f;
       GuardedArray<std::byte> page(2 * kPageSize * dim * element);
@@ -350,7 +351,7 @@ TEST_P(AttentionTest, StoreKvPutsEveryNumberInItsPlace) {
         const uint16_t k_half = float_to_half(k[d]), v_half = float_to_half(v[d]);
         const void* k_bytes = type() == KvType::f32 ? static_cast<const void*>(&k[d]) : &k_half;
         const void* v_bytes = type() == KvType::f32 ? static_cast<const void*>(&v[d]) : &v_half;
-        std::memcpy(expected.data() + (d * kPageSize + slot) * element, k_bytes, element);
+        std::memcpy(expected.data() + ((slot / 16 * dim + d) * 16 + slot % 16) * element, k_bytes, element);
         std::memcpy(expected.data() + ((kPageSize + slot) * dim + d) * element, v_bytes, element);
       }
       kernels_.store_kv[static_cast<int>(type())](k.data(), v.data(), dim, {}, page.data(), slot);
@@ -368,7 +369,7 @@ TEST_P(AttentionTest, StoreKvInEightBitsIsWithinHalfAUnit) {
     for (const WideChannels& wide : {WideChannels{channels.data(), kNumWide}, WideChannels{}}) {
       const KvPageLayout layout = kv_page_layout(KvType::q8, dim, static_cast<size_t>(wide.count));
       for (const float size : {0.0f, 1e-35f, 1e-6f, 1.0f, 700.0f, 3e38f, std::nanf("")}) {
-        for (const size_t slot : {0, 5, 63}) {
+        for (const size_t slot : {0, 5, 37, 63}) {
           GuardedArray<float> k = random_floats(random_, dim), v = random_floats(random_, dim);
           k[1] = size, v[3] = -size;
           GuardedArray<std::byte> page(layout.bytes), expected(layout.bytes);
@@ -381,7 +382,8 @@ TEST_P(AttentionTest, StoreKvInEightBitsIsWithinHalfAUnit) {
           ASSERT_EQ(std::isnan(v_scale), std::isnan(size));
           if (std::isnan(size)) continue;
           for (size_t d = 0; d < dim; ++d) {
-            const auto digit = [&](size_t c) { return int(page[(c / 4 * kPageSize + slot) * 4 + c % 4]) - 128; };
+            const std::byte* part = page.data() + slot / 16 * 16 * (dim + static_cast<size_t>(wide.count));
+            const auto digit = [&](size_t c) { return int(part[(c / 4 * 16 + slot % 16) * 4 + c % 4]) - 128; };
             const int high = wide.count > 0 && d == 1         ? digit(dim)
                              : wide.count > 0 && d == dim - 1 ? digit(dim + 1)
                                                               : 0;

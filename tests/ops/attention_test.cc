@@ -247,7 +247,11 @@ TEST_P(AttentionOpTest, SaysWhatItWillReadAndReadsNothingElse) {
       for (const Windows& windows : kWindows) check(type, windows, count, {});
       for (const Windows& windows : kHybrids) check(type, windows, count, parts);
     }
-    EXPECT_LT(check(type, {64, 64, 0, {2, 0}}, 1, {}), check(type, {}, 1, {}));
+    // The sinks' page, two of the window, the bounds of the seven between them, and of these one part.
+    const KvPageLayout layout = kv_page_layout(type, kHeadDim, type == KvType::q8 ? kNumWide : 0);
+    const size_t keys = type == KvType::q8 ? layout.k_scales : layout.bytes, part = keys / 4 + (layout.bytes - keys);
+    EXPECT_EQ(check(type, {64, 64, 0, {1, 0}}, 1, {}),
+              kKvHeads * (3 * layout.bytes + 7 * bounds_bytes(kHeadDim) + part));
   }
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/half.h"
-#include "kernels/attention_args.h"
+#include "kernels/key_layout.h"
 
 namespace qwin {
 
@@ -33,21 +33,21 @@ class NumberPage {
                     size_t slot) {
     auto* values = reinterpret_cast<Stored*>(page);
     for (size_t d = 0; d < head_dim; ++d) {
-      values[d * kPageSize + slot] = kStore(k[d]);
+      values[key_number(head_dim, d, slot)] = kStore(k[d]);
       values[(kPageSize + slot) * head_dim + d] = kStore(v[d]);
     }
   }
   void copy_token(int slot, std::byte* page, int to_slot) const {
     auto* to = reinterpret_cast<Stored*>(page);
     for (size_t d = 0; d < head_dim_; ++d) {
-      to[d * kPageSize + to_slot] = values_[d * kPageSize + slot];
+      to[key_number(head_dim_, d, to_slot)] = values_[key_number(head_dim_, d, slot)];
       to[(kPageSize + to_slot) * head_dim_ + d] = values_[(kPageSize + slot) * head_dim_ + d];
     }
   }
-  float key(size_t channel, int slot) const { return kLoad(values_[channel * kPageSize + slot]); }
+  float key(size_t channel, int slot) const { return kLoad(values_[key_number(head_dim_, channel, slot)]); }
   float score(const Query& query, int slot) const {
     float dot = 0;
-    for (size_t d = 0; d < head_dim_; ++d) dot = std::fma(query.q[d], kLoad(values_[d * kPageSize + slot]), dot);
+    for (size_t d = 0; d < head_dim_; ++d) dot = std::fma(query.q[d], key(d, slot), dot);
     return dot * query.softmax_scale;
   }
   void add_values(const float* p, float* acc) const {
@@ -112,14 +112,15 @@ class Q8Page {
     const float v_stored = finite ? v_scale : std::numeric_limits<float>::quiet_NaN();
     std::memcpy(page + layout.k_scales + 4 * slot, &k_scale, 4);
     std::memcpy(page + layout.v_scales + 4 * slot, &v_stored, 4);
+    const size_t channels = head_dim + wide.count;
     for (size_t d = 0; d < head_dim; ++d) {
       const int code = code_of(k[d], k_scale, is_wide[d] ? kMaxWide : 127.0f);
-      page[k_offset(d, slot)] = static_cast<std::byte>(code - 256 * high_digit(code) + 128);
+      page[key_code(channels, d, slot)] = static_cast<std::byte>(code - 256 * high_digit(code) + 128);
       page[layout.v + v_offset(d, slot, head_dim)] = static_cast<std::byte>(code_of(v[d], v_scale, 127.0f));
     }
     for (int w = 0; w < wide.count; ++w) {
       const int code = wide.channels[w] < 0 ? 0 : code_of(k[wide.channels[w]], k_scale, kMaxWide);
-      page[k_offset(head_dim + w, slot)] = static_cast<std::byte>(high_digit(code) + 128);
+      page[key_code(channels, head_dim + w, slot)] = static_cast<std::byte>(high_digit(code) + 128);
     }
   }
 
@@ -172,7 +173,7 @@ class Q8Page {
   }
 
  private:
-  static size_t k_offset(size_t channel, size_t slot) { return (channel / 4 * kPageSize + slot) * 4 + channel % 4; }
+  size_t k_offset(size_t channel, size_t slot) const { return key_code(head_dim_ + wide_.count, channel, slot); }
   static size_t v_offset(size_t d, size_t slot, size_t head_dim) { return (slot / 4 * head_dim + d) * 4 + slot % 4; }
   static int high_digit(int code) { return (code + 128) >> 8; }
 

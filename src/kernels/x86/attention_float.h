@@ -35,7 +35,7 @@ struct FloatBlock {
       const std::byte* keys[4];
       for (int i = 0; i < 4; ++i) {
         const int key = chunk + i * kW, part = key / kPartSize;
-        keys[i] = page.pages[part] + (page.slots[part] + key % kPartSize) * kBytes;
+        keys[i] = page.pages[part] + (size_t(page.slots[part]) * args.head_dim + key % kPartSize) * kBytes;
       }
       // V of memory lies in four places: it is left to the processor.
       const std::byte* v = page.pages[0] + (page.in_place() ? size_t(kPageSize) * args.head_dim + chunk : 0) * kBytes;
@@ -43,7 +43,7 @@ struct FloatBlock {
       for (int d = 0; d < args.head_dim; ++d, v += v_step) {
         Isa::Float k[4];
         prefetch_lines<4 * kW * kBytes>(v);
-        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(keys[i], size_t(d) * kPageSize);
+        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(keys[i], size_t(d) * kPartSize);
         for (int r = 0; r < R; ++r) {
           const Isa::Float x = Isa::broadcast_float(q[r] + d);
           for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);

@@ -83,8 +83,8 @@ inline void pin_all(Isa::Int (&acc)[R][N]) {
 template <int R>
 inline void add_plane(Isa::Int (&acc)[R][4], const DotArgs& args, const std::byte* ahead, const int8_t* digits) {
   const std::byte *k0 = args.codes[0], *k1 = args.codes[1], *k2 = args.codes[2], *k3 = args.codes[3];
-  const size_t end = size_t(args.quads) * 4 * kPageSize;
-  for (size_t at = 0; at < end; at += 4 * kPageSize, ahead += args.ahead_step, digits += 4) {
+  const size_t end = size_t(args.quads) * 4 * kPartSize;
+  for (size_t at = 0; at < end; at += 4 * kPartSize, ahead += args.ahead_step, digits += 4) {
     prefetch_lines<8 * kW>(ahead);
     Isa::Int k[4] = {Isa::load(k0 + at), Isa::load(k1 + at), Isa::load(k2 + at), Isa::load(k3 + at)};
 #pragma GCC unroll 4
@@ -245,14 +245,15 @@ struct Q8Block {
                      .visible = visible,
                      .out = scores + key};
       for (int i = 0; i < 4; ++i) {
-        const int part = (key + i * kW) / kPartSize, slot = page.slots[part] + (key + i * kW) % kPartSize;
-        keys.dot.codes[i] = page.pages[part] + 4 * slot;
-        keys.k_scales[i] = reinterpret_cast<const float*>(page.pages[part] + layout.k_scales) + slot;
+        const int part = (key + i * kW) / kPartSize, of_part = (key + i * kW) % kPartSize;
+        keys.dot.codes[i] = page.pages[part] + page.slots[part] * q.stride + 4 * of_part;
+        keys.k_scales[i] =
+            reinterpret_cast<const float*>(page.pages[part] + layout.k_scales) + page.slots[part] + of_part;
       }
       if (args.wide.count > 0) {
         DotArgs dot{high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1, {}, ahead, 0,
                     args.wide.count / 4};
-        for (int i = 0; i < 4; ++i) dot.codes[i] = keys.dot.codes[i] + kPageSize * args.head_dim;
+        for (int i = 0; i < 4; ++i) dot.codes[i] = keys.dot.codes[i] + kPartSize * args.head_dim;
         score_wide<R>(dot, wide);
       }
       score_keys<R>(keys);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cpu_kernels.h"
+#include "kernels/key_layout.h"
 #include "kernels/x86/q8_rows.h"
 
 namespace qwin {
@@ -12,14 +13,14 @@ template <KvType kType>
 void store_numbers(const float* k, const float* v, size_t head_dim, const WideChannels&, std::byte* page, size_t slot) {
   if constexpr (kType == KvType::f32) {
     auto* out = reinterpret_cast<float*>(page);
-    for (size_t d = 0; d < head_dim; ++d) out[d * kPageSize + slot] = k[d];
+    for (size_t d = 0; d < head_dim; ++d) out[key_number(head_dim, d, slot)] = k[d];
     memcpy(out + (kPageSize + slot) * head_dim, v, head_dim * sizeof(float));
   } else {
     auto* out = reinterpret_cast<uint16_t*>(page);
     for (size_t d = 0; d < head_dim; d += Isa::kRows) {
       uint16_t halves[Isa::kRows];
       Isa::store_half(halves, Isa::load_float(k + d));
-      for (int i = 0; i < Isa::kRows; ++i) out[(d + i) * kPageSize + slot] = halves[i];
+      for (int i = 0; i < Isa::kRows; ++i) out[key_number(head_dim, d + i, slot)] = halves[i];
       Isa::store_half(out + (kPageSize + slot) * head_dim + d, Isa::load_float(v + d));
     }
   }
@@ -61,7 +62,8 @@ void store_q8(const float* k, const float* v, size_t head_dim, const WideChannel
 
   int32_t codes[kMaxHeadDim];
   auto* out = reinterpret_cast<uint8_t*>(page);
-  const auto k_offset = [slot](size_t channel) { return (channel / 4 * kPageSize + slot) * 4 + channel % 4; };
+  const size_t channels = head_dim + size_t(wide.count);
+  const auto k_offset = [=](size_t channel) { return key_code(channels, channel, slot); };
   quantize_token(narrow, scales[0] > 0 ? head_dim : 0, scales[0], 127, codes);
   if (scales[0] == 0) memset(codes, 0, sizeof codes);
   for (size_t d = 0; d < head_dim; ++d) out[k_offset(d)] = uint8_t(codes[d] + 128);

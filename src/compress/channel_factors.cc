@@ -59,7 +59,7 @@ std::vector<float> ChannelBalance::channel_factors(const std::vector<float>& col
   return factors;
 }
 
-void apply(const ChannelFactors* factors, size_t index, std::span<float> row) {
+void apply_factors(const ChannelFactors* factors, size_t index, std::span<float> row) {
   if (factors == nullptr) return;
   const float whole = factors->rows.empty() ? 1 : factors->rows[index];
   for (size_t j = 0; j < row.size(); ++j) row[j] *= factors->columns.empty() ? whole : whole * factors->columns[j];

@@ -51,6 +51,6 @@ class ChannelBalance {
 };
 
 // `row` [columns] times what `factors` (or nullptr) say of row `index`.
-void apply(const ChannelFactors* factors, size_t index, std::span<float> row);
+void apply_factors(const ChannelFactors* factors, size_t index, std::span<float> row);
 
 }  // namespace qwin

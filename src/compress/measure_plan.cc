@@ -25,7 +25,7 @@ double loss_of(Sensitivity& sensitivity, const TensorInfo& tensor, DType type, s
   for (float& factor : back.columns) factor = 1 / factor;
   std::vector<float> weights(rows * columns);
   dequantize(type, blocks.data(), weights.size(), weights.data());
-  for (size_t row = 0; row < rows; ++row) apply(&back, row, {&weights[row * columns], columns});
+  for (size_t row = 0; row < rows; ++row) apply_factors(&back, row, {&weights[row * columns], columns});
   return sensitivity.loss(tensor.name, {reinterpret_cast<const std::byte*>(weights.data()), DType::f32, rows, columns});
 }
 

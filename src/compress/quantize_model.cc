@@ -148,7 +148,7 @@ class Quantizer {
   void write_vector(const TensorInfo& tensor, const ChannelFactors* factors) {
     std::vector<float> values(tensor.shape[0]);
     dequantize(tensor.dtype, tensor.data.data(), values.size(), values.data());
-    for (size_t i = 0; i < values.size(); ++i) apply(factors, i, {&values[i], 1});
+    for (size_t i = 0; i < values.size(); ++i) apply_factors(factors, i, {&values[i], 1});
     writer_.write_tensor(reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(float));
   }
 

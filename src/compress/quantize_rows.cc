@@ -13,7 +13,7 @@ namespace {
 void read_row(const TensorInfo& tensor, const ChannelFactors* factors, size_t row, float* weights) {
   const size_t columns = tensor.shape[1];
   dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, weights);
-  apply(factors, row, {weights, columns});
+  apply_factors(factors, row, {weights, columns});
 }
 
 // out [num_rows, 128] += what the columns before span `to` of x [num_rows, columns] move its columns by.

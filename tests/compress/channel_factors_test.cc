@@ -98,7 +98,7 @@ TEST(ApplyTest, RowsAndColumns) {
   const ChannelFactors both{.rows = {1, 3}, .columns = {2, 5}}, rows{.rows = {1, 3}}, columns{.columns = {2, 5}};
   const auto row = [](const ChannelFactors* factors) {
     std::vector<float> values = {1, 10};
-    apply(factors, 1, values);
+    apply_factors(factors, 1, values);
     return values;
   };
   EXPECT_EQ(row(&both), (std::vector<float>{6, 150}));

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "quant/dequantize.h"
+#include "compress/quantize_rows.h"
 
 namespace qwin {
 namespace {
@@ -26,7 +26,7 @@ void ChannelBalance::add_reader(const TensorInfo& matrix) {
   std::vector<double> squares(columns);
   double sum = 0;
   for (size_t i = 0; i < matrix.shape[0]; ++i) {
-    dequantize(matrix.dtype, matrix.data.data() + i * row_bytes(matrix.dtype, columns), columns, row.data());
+    read_row(matrix, i, row.data());
     for (size_t j = 0; j < columns; ++j) squares[j] += static_cast<double>(row[j]) * row[j];
   }
   for (const double square : squares) sum += square;

@@ -124,13 +124,9 @@ class Quantizer {
     report.bytes = tensor_bytes(tensor.name, report.to, tensor.shape);
     const TensorCalibration calibration =
         options_.calibration == nullptr ? TensorCalibration{} : options_.calibration->of(tensor.name);
-    if (tensor.shape.size() == 1) {
-      write_vector(tensor, calibration.factors);
-      report_.tensors.push_back(std::move(report));
-      return;
-    }
-    if (report.to == tensor.dtype && calibration.factors == nullptr) {
-      writer_.write_tensor(tensor.data.data(), report.bytes);
+    const bool is_vector = tensor.shape.size() == 1;
+    if (is_vector || (report.to == tensor.dtype && calibration.factors == nullptr)) {
+      is_vector ? write_vector(tensor, calibration.factors) : writer_.write_tensor(tensor.data.data(), report.bytes);
       report_.tensors.push_back(std::move(report));
       return;
     }
@@ -160,7 +156,7 @@ class Quantizer {
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto row = static_cast<size_t>(rows[i]);
       float* out = &lost[i * columns];
-      dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, out);
+      read_row(tensor, row, out);
       dequantize(base, blocks.data() + row * row_bytes(base, columns), columns, kept.data());
       for (size_t k = 0; k < columns; ++k) out[k] -= kept[k];
     }

@@ -8,12 +8,17 @@
 #include "quant/quantize_spans.h"
 
 namespace qwin {
+
+void read_row(const TensorInfo& tensor, size_t row, float* weights) {
+  const size_t columns = tensor.shape[1];
+  dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, weights);
+}
+
 namespace {
 
 void read_row(const TensorInfo& tensor, const ChannelFactors* factors, size_t row, float* weights) {
-  const size_t columns = tensor.shape[1];
-  dequantize(tensor.dtype, tensor.data.data() + row * row_bytes(tensor.dtype, columns), columns, weights);
-  apply_factors(factors, row, {weights, columns});
+  read_row(tensor, row, weights);
+  apply_factors(factors, row, {weights, tensor.shape[1]});
 }
 
 // out [num_rows, 128] += what the columns before span `to` of x [num_rows, columns] move its columns by.

@@ -13,6 +13,9 @@ struct Squares {
   double error = 0, weights = 0;
 };
 
+// A row of a stored matrix as it is, [columns].
+void read_row(const TensorInfo& tensor, size_t row, float* weights);
+
 // Rows [first, last) of `tensor`, times its factors, to `type`, into `out`, where row 0 would begin, and `squares`,
 // likewise. The result does not depend on which rows are done together. Throws Error(non_finite).
 void quantize_rows(const TensorInfo& tensor, DType type, size_t group_size, size_t first, size_t last,

@@ -17,9 +17,9 @@ struct ModelOptions {
   int64_t context_length = 0;
   std::string attention_type;  // empty: a sliding window if there is one, else full
   int64_t window = 0;
-  int64_t num_sink_tokens = 64;
-  int64_t memory_top_k = 128;
-  int64_t hybrid_from = 8192;
+  int64_t num_sink_tokens = EngineOptions{}.num_sink_tokens;
+  int64_t memory_top_k = EngineOptions{}.memory_top_k;
+  int64_t hybrid_from = EngineOptions{}.hybrid_from;
   int64_t global_heads = 0;
   std::string overflow_policy = "error";
   std::string kv_type = "f16";

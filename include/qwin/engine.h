@@ -23,9 +23,10 @@ enum class KvCacheType { f32, f16, q8 };
 struct EngineOptions {
   int num_threads = 0;         // 0: the physical cores this process may use
   int64_t context_length = 0;  // tokens of prompt and answer together; 0: the model's own, as far as KV memory allows
-  // What requests do that ask for nothing else. Without a type: a sliding window if there is one, else full.
+  // What requests do that ask for nothing else. Without a type: a sliding window if one is asked for, else full.
   std::optional<AttentionType> attention_type = {};
-  int64_t window = 0;            // the last tokens, which are seen always; 0: 1024, or all with full attention
+  // The last tokens, which are seen always; 0: all of them. Without: 1024, or all with full attention.
+  std::optional<int64_t> window = {};
   int64_t num_sink_tokens = 64;  // the first tokens, which are seen always
   int64_t memory_top_k = 256;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
   int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything

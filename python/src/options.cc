@@ -70,7 +70,7 @@ EngineOptions engine_options(const nb::dict& values) {
   EngineOptions options;
   take(values, "num_threads", options.num_threads);
   take(values, "context_length", options.context_length);
-  take(values, "window", options.window);
+  if (values.contains("window")) options.window = cast_argument<int64_t>("window_size", values["window"]);
   take(values, "num_sink_tokens", options.num_sink_tokens);
   take(values, "memory_top_k", options.memory_top_k);
   take(values, "hybrid_from", options.hybrid_from);

@@ -70,7 +70,8 @@ void add_engine_flags(CLI::App& command, ModelOptions& options) {
              "tokens of prompt and answer together; 0: the model's own, as memory allows");
   add_option(command, "--attention", options.attention_type,
              "full, sliding_window (what leaves the window is forgotten) or hybrid (it is found again)");
-  add_option(command, "--window", options.window, "last tokens that are always seen; 0: all, or 1024 if not full");
+  add_option(command, "--window", options.window, "last tokens that are always seen; 0: all, exact attention")
+      ->default_str("1024, or all if full");
   add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
   add_option(command, "--memory-top-k", options.memory_top_k, "hybrid: pieces of 16 tokens that a token finds again");
   add_option(command, "--hybrid-from", options.hybrid_from, "hybrid: tokens before this position see everything");
@@ -93,7 +94,7 @@ void add_kv_memory_flags(CLI::App& command, EngineOptions& options) {
 void check_model_options(const ModelOptions& options) {
   check_range("--threads", options.num_threads, 0, 1024);
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
-  check_range("--window", options.window, 0, int64_t{1} << 24);
+  check_range("--window", options.window.value_or(0), 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
   check_range("--memory-top-k", options.memory_top_k, 0, 4096);
   check_range("--hybrid-from", options.hybrid_from, 0, int64_t{1} << 24);

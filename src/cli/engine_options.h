@@ -16,7 +16,7 @@ struct ModelOptions {
   int num_threads = 0;
   int64_t context_length = 0;
   std::string attention_type;  // empty: a sliding window if there is one, else full
-  int64_t window = 0;
+  std::optional<int64_t> window;
   int64_t num_sink_tokens = EngineOptions{}.num_sink_tokens;
   int64_t memory_top_k = EngineOptions{}.memory_top_k;
   int64_t hybrid_from = EngineOptions{}.hybrid_from;

@@ -12,17 +12,21 @@ namespace qwin {
 
 namespace {
 
-void check(const HeadCalibrationOptions& options, int64_t num_tokens) {
+// `num_tokens`: of the text, of which `most` may be read, in whole steps.
+void check(const HeadCalibrationOptions& options, int64_t num_tokens, int64_t most) {
   const auto refuse = [](const std::string& why) { throw Error(ErrorCode::invalid_argument, why); };
   if (options.window < kPageSize) refuse("window must be at least " + std::to_string(kPageSize));
   if (options.num_sink_tokens < 0) refuse("num_sink_tokens must be at least 0");
   if (options.memory_top_k < 0 || options.memory_top_k > 4096) refuse("memory_top_k must be between 0 and 4096");
   // In the second half, which is measured, there has to be more than a query may find again.
   const int64_t seen = options.window + options.num_sink_tokens + kPartSize * options.memory_top_k;
-  if (num_tokens / 2 <= seen) {
-    refuse("the text has " + std::to_string(num_tokens) + " tokens to be read; more than " + std::to_string(2 * seen) +
-           " are needed, since window, sinks and memory show " + std::to_string(seen));
-  }
+  constexpr auto kStep = static_cast<int64_t>(kMaxBatchTokens);
+  const int64_t needed = (2 * seen / kStep + 1) * kStep;
+  const std::string why = " are needed, since window, sinks and memory show " + std::to_string(seen);
+  if (num_tokens < needed)
+    refuse("the text has " + std::to_string(num_tokens) + " tokens; " + std::to_string(needed) + why);
+  if (most < needed)
+    refuse("at most " + std::to_string(most) + " tokens are to be read; " + std::to_string(needed) + why);
 }
 
 }  // namespace
@@ -32,9 +36,9 @@ HeadMeasurement calibrate_heads(const ModelFiles& files, const ModelConfig& conf
                                 const std::function<void(int64_t done, int64_t total)>& on_tokens) {
   check_tensors(config, files);
   std::vector<int32_t> token_ids = Tokenizer::load(files)->encode(text, true);
-  const auto most = static_cast<size_t>(std::min<int64_t>(options.num_tokens, config.max_positions));
-  token_ids.resize(std::min(token_ids.size(), most) / kMaxBatchTokens * kMaxBatchTokens);
-  check(options, static_cast<int64_t>(token_ids.size()));
+  const int64_t most = std::min<int64_t>(options.num_tokens, config.max_positions);
+  check(options, static_cast<int64_t>(token_ids.size()), most);
+  token_ids.resize(std::min(token_ids.size(), static_cast<size_t>(most)) / kMaxBatchTokens * kMaxBatchTokens);
 
   Runner runner(config, files, {.isa = choose_cpu_isa(), .num_threads = options.num_threads, .cores = allowed_cores()},
                 {});

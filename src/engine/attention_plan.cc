@@ -70,11 +70,14 @@ AttentionPlan plan_of(AttentionType type, int64_t window, const EngineOptions& o
 }  // namespace
 
 AttentionPlan engine_plan(const EngineOptions& options) {
-  const auto type =
-      options.attention_type.value_or(options.window > 0 ? AttentionType::sliding_window : AttentionType::full);
-  if (type == AttentionType::full && options.window > 0) refuse("window does not go with full attention");
+  const int64_t window = options.window.value_or(0);
+  const auto type = options.attention_type.value_or(window > 0 ? AttentionType::sliding_window : AttentionType::full);
+  if (type == AttentionType::full && window > 0) refuse("window does not go with full attention");
+  if (type != AttentionType::full && options.window == 0)
+    refuse(std::string("window 0 is exact attention, which ") + attention_type_name(type) +
+           " is not: leave one of them out");
   if (type != AttentionType::hybrid && options.global_heads > 0) refuse("global_heads needs attention_type hybrid");
-  const AttentionPlan plan = plan_of(type, options.window, options);
+  const AttentionPlan plan = plan_of(type, window, options);
   check(plan, 0);  // a request may bring global tokens
   return plan;
 }

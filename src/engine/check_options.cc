@@ -30,7 +30,7 @@ void check_range(const char* name, T value, T low, T high) {
 void check_options(const EngineOptions& options) {
   check_range<int64_t>("num_threads", options.num_threads, 0, kMaxThreads);
   check_range<int64_t>("context_length", options.context_length, 0, kMaxTokens);
-  check_range<int64_t>("window", options.window, 0, kMaxTokens);
+  check_range<int64_t>("window", options.window.value_or(0), 0, kMaxTokens);
   check_range<int64_t>("num_sink_tokens", options.num_sink_tokens, 0, kMaxSinks);
   check_range<int64_t>("hybrid_from", options.hybrid_from, 0, kMaxTokens);
   check_range<int64_t>("global_heads", options.global_heads, 0, kMaxHeads);

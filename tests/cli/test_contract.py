@@ -243,7 +243,7 @@ def test_keys_and_values_may_lie_on_a_disk(tmp_path):
     ("--seed", "18446744073709551616"), ("--stop", ""), ("--logprobs", "21"), ("--threads", "-1"),
     ("--threads", "100000"), ("--ctx", "-1"), ("--ctx", "129"), ("--ctx", "1000000000"), ("--window", "-1"),
     ("--sinks", "-1"), ("--attention", "sparse"), ("--memory-top-k", "-1"), ("--hybrid-from", "-1"), ("--overflow", "cut"),
-    ("--kv-type", "q4")])
+    ("--attention", "hybrid", "--window", "0"), ("--attention", "sliding_window", "--window", "0"), ("--kv-type", "q4")])
 def test_flags_out_of_range_are_refused_before_loading(flags):
     assert len(refused("run", MODEL, "hi", *flags, kind="invalid_argument")) == 1
 
@@ -453,9 +453,14 @@ def test_calibrate_heads_writes_what_global_heads_need(tmp_path):
     assert len(marked["global_spans"]) == 1
     refused(*ask, "--global-text", "not there", kind="invalid_argument")
     refused(*ask, "--global-messages", "answer", kind="invalid_argument")
-    refused("calibrate-heads", model, text, "--tokens", 1024, kind="invalid_argument")  # the window shows all of it
     without = as_json("calibrate-heads", model, text, *small[:-1], 0, "--json")["lost"]  # no memory: more is lost
     assert all(a > b for a, b in zip(without, heads["lost"]))
+    needed = "tokens; 6400 are needed, since window, sinks and memory show 3136"
+    text.write_text("Two words")
+    assert needed in refused("calibrate-heads", model, text, kind="invalid_argument")[-1]
+    text.write_text("word " * 8000)
+    few = refused("calibrate-heads", model, text, "--tokens", 1024, kind="invalid_argument")[-1]
+    assert "at most 1024 tokens are to be read; 6400 are needed" in few
 
 
 # --- documents ------------------------------------------------------------------------------------------------------

@@ -333,6 +333,8 @@ TEST_P(HybridTest, PlansAreShownAndFaultsRefused) {
   for (size_t i = 0; i < wrong.size(); ++i) EXPECT_EQ(code_of(wrong[i]), ErrorCode::invalid_argument) << i;
   EXPECT_THROW(load({.attention_type = AttentionType::full, .window = 64}), Error);
   EXPECT_THROW(load({.attention_type = AttentionType::hybrid, .window = 32}), Error);
+  EXPECT_THROW(load({.attention_type = AttentionType::hybrid, .window = 0}), Error) << "0 is exact attention";
+  EXPECT_THROW(load({.attention_type = AttentionType::sliding_window, .window = 0}), Error);
   EXPECT_THROW(attention_type_of("sparse"), Error);
   EXPECT_THROW(overflow_policy_of("truncate"), Error);
 }

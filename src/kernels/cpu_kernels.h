@@ -50,10 +50,11 @@ struct GemmArgs {
   int num_tokens;
   QuantizedRows x;
   const int32_t* zero_sums;  // [num_spans, token_stride, groups] -zero * sum of the group's codes; flat_min: the sum
-  const int16_t* min_sums;   // [num_spans, token_stride, groups] group sums, each four in the order 0, 2, 1, 3
-  const float* bias;         // [num_rows] or nullptr
-  const float* residual;     // [num_tokens, out_stride] or nullptr; may be `out`
-  float* out;                // [num_tokens, out_stride]
+  const int16_t*
+      min_sums;       // nested minima: [num_spans, token_stride, groups] group sums, each four in the order 0, 2, 1, 3
+  const float* bias;  // [num_rows] or nullptr
+  const float* residual;  // [num_tokens, out_stride] or nullptr; may be `out`
+  float* out;             // [num_tokens, out_stride]
   size_t out_stride;
   int num_rows;    // rows that exist; the last tile may be partly empty
   float* scratch;  // [gemm_scratch_floats(num_tokens)]

@@ -182,12 +182,17 @@ void QwenDense::attention_block(size_t index, const ForwardBatch& batch) {
   const KvView& kv = batch.kv_layers[index];
   rms_norm(context_, hidden_states_, layer.input_layernorm, config_.rms_norm_eps, normed_);
   show(index, LayerInput::qkv, normed_);
-  // Scores multiply the error of q by K, whose biases reach hundreds: the input of q, k and v keeps what quantization
-  // leaves over, for a fifteenth more dot products.
   const LinearPart qkv[] = {{.weight = &layer.q_proj, .bias = layer.q_bias, .out = q_},
                             {.weight = &layer.k_proj, .bias = layer.k_bias, .out = k_},
                             {.weight = &layer.v_proj, .bias = layer.v_bias, .out = v_}};
-  linear_with_remainder(context_, input_, scratch_, normed_, qkv);
+  // Scores multiply the error of q by K, whose biases reach hundreds in some layers: there the input of q, k and v
+  // keeps what quantization leaves over, for a fifteenth more of the layer's dot products.
+  if (layer.large_keys) {
+    linear_with_remainder(context_, input_, scratch_, normed_, qkv);
+  } else {
+    input_.set(context_, normed_);
+    linear(context_, input_, scratch_, qkv);
+  }
   if (config_.qk_norm) {
     rms_norm_heads(context_, q_, layer.q_norm, config_.rms_norm_eps, config_.head_dim);
     rms_norm_heads(context_, k_, layer.k_norm, config_.rms_norm_eps, config_.head_dim);

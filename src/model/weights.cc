@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "model/checkpoint_names.h"
@@ -10,6 +12,11 @@
 namespace qwin {
 
 namespace {
+
+// Qwen2.5-Coder, mean KL where the input of q, k and v keeps the remainder of its quantization in all layers, in the 7
+// of 24 and 6 of 28 whose biases reach 8, in none: .00015, .00017, .00018 on the 0.5B, .00011 each time on the 1.5B; of
+// 7,486 tokens .00039, .00041, .00045 and .00086, .00084, .00092.
+constexpr float kLargeKeyBias = 8.0f;
 
 // Walks the checkpoint in the order the forward pass reads it: first to add up the memory, then to fill it.
 class WeightLoader {
@@ -110,6 +117,13 @@ class WeightLoader {
     return destination;
   }
 
+  // Norms that K has instead of a bias give it a size of their own, which nobody has measured: they count as large.
+  bool has_large_keys(const LayerWeights& w, uint64_t channels) const {
+    if (config_.qk_norm) return true;
+    if (w.k_bias == nullptr) return false;
+    return std::any_of(w.k_bias, w.k_bias + channels, [](float bias) { return std::fabs(bias) >= kLargeKeyBias; });
+  }
+
   LayerWeights layer(const std::string& prefix) {
     const uint64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
     const uint64_t q = uint64_t{config_.num_heads} * config_.head_dim,
@@ -129,6 +143,7 @@ class WeightLoader {
       w.q_norm = vector(attn + "q_norm.weight", config_.head_dim);
       w.k_norm = vector(attn + "k_norm.weight", config_.head_dim);
     }
+    w.large_keys = has_large_keys(w, kv);
     w.o_proj = matrix(attn + "o_proj.weight", hidden, q);
     w.post_attention_layernorm = vector(prefix + "post_attention_layernorm.weight", hidden);
     w.gate_proj = matrix(mlp + "gate_proj.weight", inner, hidden);

@@ -25,6 +25,7 @@ struct LayerWeights {
   const float* v_bias = nullptr;                    // [num_kv_heads * head_dim]
   const float* q_norm = nullptr;                    // [head_dim]
   const float* k_norm = nullptr;                    // [head_dim]
+  bool large_keys = false;                          // some channel of K is large in every token
   PackedWeight o_proj;                              // [hidden_size, num_heads * head_dim]
   const float* post_attention_layernorm = nullptr;  // [hidden_size]
   PackedWeight gate_proj;                           // [intermediate_size, hidden_size]

@@ -8,6 +8,47 @@
 
 namespace qwin {
 
+namespace {
+
+// Sums of 16 columns [tokens, 8] become sums of groups [tokens, kGroups]: times `factor`, or in the order of minima.
+template <size_t kGroups>
+void add_groups(const int16_t* sums, size_t tokens, int factor, int32_t* out) {
+  for (size_t i = 0; i < tokens * kGroups; ++i, sums += 8 / kGroups) {
+    int sum = 0;
+    for (size_t k = 0; k < 8 / kGroups; ++k) sum += sums[k];
+    out[i] = factor * sum;
+  }
+}
+
+template <size_t kGroups>
+void add_groups_for_mins(const int16_t* sums, size_t tokens, int16_t* out) {
+  static constexpr size_t kOrder[4] = {0, 2, 1, 3};
+  for (size_t i = 0; i < tokens * kGroups; i += 4, sums += 32 / kGroups) {
+    for (size_t g = 0; g < 4; ++g) {
+      int sum = 0;
+      for (size_t k = 0; k < 8 / kGroups; ++k) sum += sums[g * (8 / kGroups) + k];
+      out[i + kOrder[g]] = static_cast<int16_t>(sum);
+    }
+  }
+}
+
+// What GemmArgs says of a span's tokens: zero_sums, or min_sums where minima have sub-scales.
+void write_group_sums(const PackedLayout& layout, const int16_t* sums, size_t tokens, int32_t* zero_sums,
+                      int16_t* min_sums) {
+  const int groups = layout.groups_per_span(), factor = layout.has_min() ? 1 : -layout.zero;
+  if (layout.has_min() && layout.nested()) {
+    groups == 8 ? add_groups_for_mins<8>(sums, tokens, min_sums) : add_groups_for_mins<4>(sums, tokens, min_sums);
+  } else if (groups == 8) {
+    add_groups<8>(sums, tokens, factor, zero_sums);
+  } else if (groups == 4) {
+    add_groups<4>(sums, tokens, factor, zero_sums);
+  } else {
+    add_groups<1>(sums, tokens, factor, zero_sums);
+  }
+}
+
+}  // namespace
+
 LinearSweep::LinearSweep(OpsContext& context, const LinearInput& input, LinearScratch& scratch,
                          std::span<const LinearPart> parts)
     : context_(context), input_(input), scratch_(scratch), parts_(parts) {
@@ -74,26 +115,23 @@ size_t LinearSweep::token_block() const {
   return context_.float32() ? std::max<size_t>(1, input_.values().rows) : kTokenBlock;
 }
 
+size_t LinearSweep::sums_of(size_t part_index) const {
+  const PackedFormat format = parts_[part_index].weight->format;
+  return static_cast<size_t>(
+      std::ranges::find_if(parts_, [&](const LinearPart& part) { return part.weight->format == format; }) -
+      parts_.begin());
+}
+
 void LinearSweep::fill_sums(size_t part_index) {
   const PackedLayout layout = packed_layout(parts_[part_index].weight->format);
-  if (layout.zero == 0 && !layout.has_min()) return;
+  if ((layout.zero == 0 && !layout.has_min()) || sums_of(part_index) != part_index) return;
   const size_t tokens = input_.values().rows, groups = static_cast<size_t>(layout.groups_per_span());
   const QuantizedRows x = input_.rows();
-  int32_t* zero_sums = scratch_.zero_sums_[part_index].as<int32_t>();
-  int16_t* min_sums = scratch_.min_sums_[part_index].as<int16_t>();
-  const int factor = layout.has_min() ? 1 : -layout.zero;
   context_.team.for_each(input_.num_spans(), std::max<size_t>(1, 4096 / tokens), [&](size_t begin, size_t end, int) {
-    static constexpr int kOrder[4] = {0, 2, 1, 3};
     for (size_t span = begin; span < end; ++span) {
-      for (size_t at = span * x.token_stride; at < span * x.token_stride + tokens; ++at) {
-        const int16_t* sums = x.sums + at * 8;
-        for (size_t g = 0; g < groups; ++g) {
-          int sum = 0;
-          for (size_t i = g * (8 / groups); i < (g + 1) * (8 / groups); ++i) sum += sums[i];
-          zero_sums[at * groups + g] = factor * sum;
-          min_sums[at * groups + g / 4 * 4 + kOrder[g % 4]] = static_cast<int16_t>(sum);
-        }
-      }
+      const size_t at = span * x.token_stride;
+      write_group_sums(layout, x.sums + at * 8, tokens, scratch_.zero_sums_[part_index].as<int32_t>() + at * groups,
+                       scratch_.min_sums_[part_index].as<int16_t>() + at * groups);
     }
   });
 }
@@ -107,8 +145,8 @@ GemmArgs LinearSweep::gemm_args(size_t part_index, size_t first_tile, size_t fir
       .num_spans = static_cast<int>(input_.num_spans()),
       .num_tokens = static_cast<int>(count),
       .x = input_.rows(first),
-      .zero_sums = scratch_.zero_sums_[part_index].as<int32_t>() + first * groups,
-      .min_sums = scratch_.min_sums_[part_index].as<int16_t>() + first * groups,
+      .zero_sums = scratch_.zero_sums_[sums_of(part_index)].as<int32_t>() + first * groups,
+      .min_sums = scratch_.min_sums_[sums_of(part_index)].as<int16_t>() + first * groups,
       .bias = nullptr,
       .residual = nullptr,
       .out = nullptr,

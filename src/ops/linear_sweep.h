@@ -31,6 +31,8 @@ class LinearSweep {
 
  private:
   void fill_sums(size_t part_index);
+  // The first part of the same format, whose group sums serve all of them.
+  size_t sums_of(size_t part_index) const;
   void run_parts(size_t tile, size_t stop, size_t first, size_t count, int member) const;
   size_t token_block() const;
   // Everything but where the result goes, for tiles counted from `first_tile` and tokens from `first`.

@@ -212,5 +212,58 @@ struct SpanKernel {
   }
 };
 
+// Adds bias and residual to sums [num_tokens, Isa::kRows] of which only the first `rows` exist, and stores these.
+__attribute__((noinline)) void store_some(const GemmArgs& args, int token, int row, int num_tokens, int rows,
+                                          const float* sums) {
+  for (int t = 0; t < num_tokens; ++t, sums += Isa::kRows) {
+    const size_t at = size_t(token + t) * args.out_stride + size_t(row);
+    for (int r = 0; r < rows; ++r) {
+      float value = sums[r];
+      if (args.bias != nullptr) value += args.bias[row + r];
+      if (args.residual != nullptr) value += args.residual[at + size_t(r)];
+      args.out[at + size_t(r)] = value;
+    }
+  }
+}
+
+// Always inline, and a called function gets a copy of `args`: with their address taken they would not stay in
+// registers.
+template <int T>
+__attribute__((always_inline)) inline void store_tokens(const GemmArgs& args, int token, int row, Float (&acc)[T]) {
+  const int rows = args.num_rows - row;
+  if (rows <= 0) return;
+  if (rows < Isa::kRows) {
+    float sums[T][Isa::kRows];
+    for (int t = 0; t < T; ++t) Isa::store_float(sums[t], acc[t]);
+    const GemmArgs copy = args;
+    return store_some(copy, token, row, T, rows, sums[0]);
+  }
+  for (int t = 0; t < T; ++t) {
+    const size_t at = size_t(token + t) * args.out_stride + size_t(row);
+    if (args.bias != nullptr) acc[t] = Isa::add_float(acc[t], Isa::load_float(args.bias + row));
+    if (args.residual != nullptr) acc[t] = Isa::add_float(acc[t], Isa::load_float(args.residual + at));
+    Isa::store_float(args.out + at, acc[t]);
+  }
+}
+
+// The spans [first, first + count) of Isa::kRows rows from `row` on, for all tokens: between panels sums wait in
+// memory, after the last one they are outputs.
+struct PanelSums {
+  int first, count;
+  int row;
+  float* waiting;  // [num_tokens, Isa::kRows]
+
+  template <int T>
+  inline void take_up(int token, Float (&acc)[T]) const {
+    for (int t = 0; t < T; ++t)
+      acc[t] = first == 0 ? Isa::zero_float() : Isa::load_float(waiting + (token + t) * Isa::kRows);
+  }
+  template <int T>
+  inline void put_away(const GemmArgs& args, int token, Float (&acc)[T]) const {
+    if (first + count == args.num_spans) return store_tokens(args, token, row, acc);
+    for (int t = 0; t < T; ++t) Isa::store_float(waiting + (token + t) * Isa::kRows, acc[t]);
+  }
+};
+
 }  // namespace
 }  // namespace qwin

@@ -181,15 +181,14 @@ inline void add_unit_sums(const SpanKernel<kFormat, 1>& one, const UnitSpan<kFor
   one.add_outliers(span, index, acc);
 }
 
-// The spans [first, first + count) of UnitShape::kTokens tokens or fewer; sums [tokens][kTileRows] carries on from
-// panel to panel.
+// UnitShape::kTokens tokens or fewer meet the spans of a panel.
 template <PackedFormat kFormat, bool kTwo>
-__attribute__((noinline)) void panel_tokens_by_unit(const GemmArgs& args, const UnitSpan<kFormat>* panel, int first,
-                                                    int count, int token, int tokens, float* sums) {
+__attribute__((noinline)) void panel_tokens_by_unit(const GemmArgs& args, const UnitSpan<kFormat>* panel,
+                                                    const PanelSums& sums, int token, int tokens) {
   UnitSums<kFormat> products[kBlockSpans];
   asm volatile("" ::: "memory");  // tiles read the panel behind the compiler's back
-  for (int i = 0; i < count; ++i) {
-    const int8_t* x = args.x.codes + SpanKernel<kFormat, 1>{args, token}.at(first + i) * kSpan;
+  for (int i = 0; i < sums.count; ++i) {
+    const int8_t* x = args.x.codes + SpanKernel<kFormat, 1>{args, token}.at(sums.first + i) * kSpan;
     if constexpr (UnitShape<kFormat>::kSums == 4) {
       multiply_flat(x, panel[i], products[i]);
     } else {
@@ -198,29 +197,29 @@ __attribute__((noinline)) void panel_tokens_by_unit(const GemmArgs& args, const 
   }
   for (int t = 0; t < tokens; ++t) {
     const SpanKernel<kFormat, 1> one{args, token + t};
-    Float acc[1] = {Isa::load_float(sums + t * kTileRows)};
-    for (int i = 0; i < count; ++i) add_unit_sums(one, panel[i], first + i, products[i], t, acc);
-    one.add_extras([&](int i) -> const UnitSpan<kFormat>& { return panel[i]; }, first, count, acc);
-    Isa::store_float(sums + t * kTileRows, acc[0]);
+    Float acc[1];
+    sums.take_up(token + t, acc);
+    for (int i = 0; i < sums.count; ++i) add_unit_sums(one, panel[i], sums.first + i, products[i], t, acc);
+    one.add_extras([&](int i) -> const UnitSpan<kFormat>& { return panel[i]; }, sums.first, sums.count, acc);
+    sums.put_away(args, token + t, acc);
   }
 }
 
-// All tokens meet the spans [first, first + count); sums [num_tokens][kTileRows].
 template <PackedFormat kFormat>
-inline void meet_panel(const GemmArgs& args, const UnitSpan<kFormat>* panel, int first, int count, float* sums) {
+inline void meet_panel(const GemmArgs& args, const UnitSpan<kFormat>* panel, const PanelSums& sums) {
   constexpr int kTokens = UnitShape<kFormat>::kTokens;
   constexpr bool kTwo = kTokens > kTileTokens;
   int token = 0;
   if (args.num_tokens >= kTokens) shape_unit<kFormat>(kTileTokens, kTileTokens);
   for (; args.num_tokens - token >= kTokens; token += kTokens)
-    panel_tokens_by_unit<kFormat, kTwo>(args, panel, first, count, token, kTokens, sums + token * kTileRows);
+    panel_tokens_by_unit<kFormat, kTwo>(args, panel, sums, token, kTokens);
   const int left = args.num_tokens - token;
   if (left > kTileTokens) {
     shape_unit<kFormat>(kTileTokens, left - kTileTokens);
-    panel_tokens_by_unit<kFormat, kTwo>(args, panel, first, count, token, left, sums + token * kTileRows);
+    panel_tokens_by_unit<kFormat, kTwo>(args, panel, sums, token, left);
   } else if (left > 0) {
     shape_unit<kFormat>(left, 0);
-    panel_tokens_by_unit<kFormat, false>(args, panel, first, count, token, left, sums + token * kTileRows);
+    panel_tokens_by_unit<kFormat, false>(args, panel, sums, token, left);
   }
   _tile_release();
 }

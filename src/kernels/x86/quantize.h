@@ -98,6 +98,15 @@ struct SpanRow {
   Outlier* extras;
 };
 
+// The two 64-bit halves of each added up, in 16 bits. Requires: sums of at most 32767.
+inline __m128i add_halves(const __m128i (&a)[8]) {
+  const auto pairs = [](__m128i first, __m128i second, __m128i third, __m128i fourth) {
+    const __m128i words = _mm_packs_epi32(_mm_packs_epi32(first, second), _mm_packs_epi32(third, fourth));
+    return _mm_madd_epi16(words, _mm_set1_epi16(1));
+  };
+  return _mm_packs_epi32(pairs(a[0], a[1], a[2], a[3]), pairs(a[4], a[5], a[6], a[7]));
+}
+
 // Codes of all values that are not apart, and the largest sum of 16 magnitudes.
 inline int set_codes(const float* x, const SpanBits& apart, const SpanRow& row) {
   const Isa::Float inverse = Isa::set_float(*row.scale > 0 ? 1.0f / *row.scale : 0.0f);
@@ -106,17 +115,17 @@ inline int set_codes(const float* x, const SpanBits& apart, const SpanRow& row) 
     const Isa::Float kept = Isa::select_bits(~apart.get(i), Isa::load_float(x + i * Isa::kRows), Isa::zero_float());
     Isa::store_s8(row.codes + i * Isa::kRows, Isa::clamp_s8(Isa::to_int(Isa::mul_float(kept, inverse))));
   }
-  int largest_sum = 0;
+  __m128i shifted[8], magnitudes[8];
 #pragma GCC unroll 8
   for (int g = 0; g < 8; ++g) {
     const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row.codes + g * 16));
-    const __m128i shifted = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(char(0x80))), _mm_setzero_si128());
-    const __m128i magnitudes = _mm_sad_epu8(_mm_abs_epi8(codes), _mm_setzero_si128());
-    row.sums[g] = int16_t(_mm_cvtsi128_si32(shifted) + _mm_extract_epi16(shifted, 4) - 16 * 128);
-    const int sum = _mm_cvtsi128_si32(magnitudes) + _mm_extract_epi16(magnitudes, 4);
-    largest_sum = sum > largest_sum ? sum : largest_sum;
+    shifted[g] = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(char(0x80))), _mm_setzero_si128());
+    magnitudes[g] = _mm_sad_epu8(_mm_abs_epi8(codes), _mm_setzero_si128());
   }
-  return largest_sum;
+  const __m128i sums = _mm_sub_epi16(add_halves(shifted), _mm_set1_epi16(16 * 128));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(row.sums), sums);
+  const __m128i largest = _mm_minpos_epu16(_mm_xor_si128(add_halves(magnitudes), _mm_set1_epi16(-1)));
+  return 0xffff - _mm_extract_epi16(largest, 0);
 }
 
 // A span with a value that is not finite: its scale carries the fault to the logits, where it is reported.

@@ -28,10 +28,9 @@ struct EngineOptions {
   // The last tokens, which are seen always; 0: all of them. Without: 1024, or all with full attention.
   std::optional<int64_t> window = {};
   int64_t num_sink_tokens = 64;  // the first tokens, which are seen always
-  // hybrid: pieces of 16 tokens that a token finds again, for each KV head. Without: twice the channels of a head.
-  std::optional<int64_t> memory_top_k = {};
-  int64_t hybrid_from = 8192;  // hybrid: tokens before this position see everything
-  int64_t global_heads = 0;    // hybrid: KV heads that see everything; needs the model's file of heads
+  int64_t memory_top_k = 256;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
+  int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything
+  int64_t global_heads = 0;      // hybrid: KV heads that see everything; needs the model's file of heads
   OverflowPolicy overflow_policy = OverflowPolicy::error;
   KvCacheType kv_type = KvCacheType::f16;
   int quantize_bits = 0;  // 4 or 8: weights are quantized while they are loaded; 0: they stay as they are stored

@@ -72,8 +72,7 @@ EngineOptions engine_options(const nb::dict& values) {
   take(values, "context_length", options.context_length);
   if (values.contains("window")) options.window = cast_argument<int64_t>("window_size", values["window"]);
   take(values, "num_sink_tokens", options.num_sink_tokens);
-  if (values.contains("memory_top_k"))
-    options.memory_top_k = cast_argument<int64_t>("memory_top_k", values["memory_top_k"]);
+  take(values, "memory_top_k", options.memory_top_k);
   take(values, "hybrid_from", options.hybrid_from);
   take(values, "global_heads", options.global_heads);
   std::string attention_type = "full", overflow_policy = "error";

@@ -161,12 +161,7 @@ void run_bench_command(BenchOptions options) {
                                                               : "MODEL is missing; --roofline does without");
   }
   check_model_options(options.model);
-  EngineOptions engine_options = attention_options(options.model);
-  if (!options.roofline && !engine_options.memory_top_k) {
-    const ModelConfig config = read_model_config(open_model_files(resolve_model(options.model.model)));
-    engine_options.memory_top_k = default_memory_top_k(config.head_dim);
-  }
-  const AttentionPlan attention = engine_plan(engine_options);
+  const AttentionPlan attention = engine_plan(attention_options(options.model));
   options.plan.window = attention.window;
   options.plan.num_sinks = attention.num_sink_tokens;
   options.plan.memory = {.top_k = static_cast<int32_t>(attention.memory_top_k), .from = attention.hybrid_from};

@@ -73,8 +73,7 @@ void add_engine_flags(CLI::App& command, ModelOptions& options) {
   add_option(command, "--window", options.window, "last tokens that are always seen; 0: all, exact attention")
       ->default_str("1024, or all if full");
   add_option(command, "--sinks", options.num_sink_tokens, "with a window, first tokens that are always seen");
-  add_option(command, "--memory-top-k", options.memory_top_k, "hybrid: pieces of 16 tokens that a token finds again")
-      ->default_str("twice the channels of a head");
+  add_option(command, "--memory-top-k", options.memory_top_k, "hybrid: pieces of 16 tokens that a token finds again");
   add_option(command, "--hybrid-from", options.hybrid_from, "hybrid: tokens before this position see everything");
   add_option(command, "--global-heads", options.global_heads,
              "hybrid: KV heads of all layers that see everything, chosen by `qwin calibrate-heads`");
@@ -97,7 +96,7 @@ void check_model_options(const ModelOptions& options) {
   check_range("--ctx", options.context_length, 0, int64_t{1} << 24);
   check_range("--window", options.window.value_or(0), 0, int64_t{1} << 24);
   check_range("--sinks", options.num_sink_tokens, 0, 65536);
-  check_range("--memory-top-k", options.memory_top_k.value_or(0), 0, 4096);
+  check_range("--memory-top-k", options.memory_top_k, 0, 4096);
   check_range("--hybrid-from", options.hybrid_from, 0, int64_t{1} << 24);
   check_range("--global-heads", options.global_heads, 0, 65536);
   attention_options(options);

@@ -18,7 +18,7 @@ struct ModelOptions {
   std::string attention_type;  // empty: a sliding window if there is one, else full
   std::optional<int64_t> window;
   int64_t num_sink_tokens = EngineOptions{}.num_sink_tokens;
-  std::optional<int64_t> memory_top_k;
+  int64_t memory_top_k = EngineOptions{}.memory_top_k;
   int64_t hybrid_from = EngineOptions{}.hybrid_from;
   int64_t global_heads = 0;
   std::string overflow_policy = "error";

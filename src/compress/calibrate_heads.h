@@ -14,7 +14,7 @@ namespace qwin {
 struct HeadCalibrationOptions {
   int num_threads = 1;
   int64_t num_tokens = 8192;  // of the text, at most the model's own context
-  // As small models have it: heads differ more where memory is scarce, and such a text is long enough.
+  // Half the pieces that an engine finds: heads differ more where memory is scarce, and such a text is long enough.
   int64_t window = 1024, num_sink_tokens = 64, memory_top_k = 128;
 };
 

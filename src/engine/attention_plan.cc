@@ -61,7 +61,7 @@ AttentionPlan plan_of(AttentionType type, int64_t window, const EngineOptions& o
                      .global_heads = 0,
                      .global_spans = {}};
   if (type != AttentionType::hybrid) return plan;
-  plan.memory_top_k = options.memory_top_k.value_or(0);  // set before any plan is run
+  plan.memory_top_k = options.memory_top_k;
   plan.hybrid_from = options.hybrid_from;
   plan.global_heads = options.global_heads;
   return plan;

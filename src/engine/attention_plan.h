@@ -7,9 +7,6 @@
 
 namespace qwin {
 
-// The pieces that are found where nothing is said: of keys with more channels the bounds lie further above the scores.
-constexpr int64_t default_memory_top_k(int64_t head_dim) { return 2 * head_dim; }
-
 // Both throw Error(invalid_argument) for what contradicts itself or is out of range.
 AttentionPlan engine_plan(const EngineOptions& options);
 AttentionPlan request_plan(const EngineOptions& options, const Request& request, std::vector<TokenSpan> global_spans);

@@ -149,7 +149,6 @@ LocalEngine::LocalEngine(ModelFiles files, const EngineOptions& options, const O
   const Clock::time_point start = Clock::now();
   check_options(options);
   check_tensors(config_, files_);
-  if (!options.memory_top_k) options_.memory_top_k = default_memory_top_k(config_.head_dim);
   load_tokenizer();
 
   RunnerOptions runner_options = runner_options_for(options);

@@ -25,7 +25,8 @@ def files_of(text):
                 continue
             kind = "llama.cpp" if "llama.cpp" in name else "plans" if "--plan" in name else "profiles"
             label = "" if kind == "plans" else re.sub(r"[`,]|--profile|of llama.cpp|no importance matrix|\(.*\)", "", name).strip()
-            rows.append((re.sub(r"--calibrate", "calibrated", " ".join(label.split())), kind, float(share.rstrip(" %")), float(loss)))
+            label = " ".join(label.replace("--calibrate", "calibrated").replace("--repair", "repaired").split())
+            rows.append((label, kind, float(share.rstrip(" %")), float(loss)))
     return models
 
 
@@ -56,8 +57,11 @@ def panel(model, rows, offset):
         if kind == "plans":
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(share, loss) for share, loss, _ in points))
             out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        end, last = False, -1.0
         for share, loss, label in points:
-            (x, y), end = at(share, loss), kind == "profiles" or share > left + 0.8 * (right - left)
+            # Labels of near neighbours are on either side.
+            (x, y), end = at(share, loss), share > left + 0.8 * (right - left) or (share - last < 1 and not end)
+            last = share
             out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
             out.append(
                 f'<text x="{x + (-7 if end else 7):.0f}" y="{y - 6:.0f}" text-anchor="{"end" if end else "start"}" '

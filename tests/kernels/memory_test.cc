@@ -143,6 +143,7 @@ const MemoryCase kCases[] = {
     {500, 4, 6, 128, 3, 64, 128},         // fewer parts than a page has
     {300, 70, 1, 16, 5, 64, 0},           // no sinks; the window moves on within the call
     {250, 9, 8, 48, 1000, 64, 64},        // everything is chosen
+    {700, 3, 11, 80, 9},                  // more heads than are bounded together
     {400, 40, 3, 32, 6, 64, 64, 420},     // the first queries see everything
     {60, 20, 2, 16, 8},                   // nothing has left the window yet
     {900, 3, 7, 64, 22, 64, 64, 0, 192},  // parts of three chunk distances

@@ -195,17 +195,13 @@ inline void for_each_block(const AttentionArgs& args, const Split& split, RowRan
   }
 }
 
-// Calls Block::run<R>(…) for a count of rows known only at run time.
-template <typename Block, typename... A>
+// Calls Block::run<R>(…) for a count of rows, 1 … kMost, known only at run time.
+template <typename Block, int kMost, typename... A>
 inline void run_block(int count, const A&... a) {
-  switch (count) {
-    case 1: return Block::template run<1>(a...);
-    case 2: return Block::template run<2>(a...);
-    case 3: return Block::template run < kMaxRows == 6 ? 3 : 1 > (a...);
-    case 4: return Block::template run < kMaxRows == 6 ? 4 : 1 > (a...);
-    case 5: return Block::template run < kMaxRows == 6 ? 5 : 1 > (a...);
-    default: return Block::template run < kMaxRows == 6 ? 6 : 1 > (a...);
+  if constexpr (kMost > 1) {
+    if (count < kMost) return run_block<Block, kMost - 1>(count, a...);
   }
+  Block::template run<kMost>(a...);
 }
 
 // What memory gives to each token of a call.

@@ -135,7 +135,7 @@ class FloatAttention {
   template <KvType kRead>
   void attend_as(const Split& split, RowRange rows, const Partials& out) {
     for_each_block(args_, split, rows, out, [&](int row, int count, const Split& pages) {
-      run_block<FloatBlock<kRead>>(count, args_, row, pages, out);
+      run_block<FloatBlock<kRead>, kMaxRows>(count, args_, row, pages, out);
     });
   }
 

@@ -351,7 +351,7 @@ class Q8Attention {
   }
   void attend(const Split& split, RowRange rows, const Partials& out) const {
     for_each_block(args_, split, rows, out, [&](int row, int count, const Split& pages) {
-      run_block<Q8Block>(count, args_, q_, row, pages, out);
+      run_block<Q8Block, kMaxRows>(count, args_, q_, row, pages, out);
     });
   }
 

@@ -8,76 +8,135 @@
 namespace qwin {
 namespace {
 
-// Query rows and bounds in groups of 16 lanes. For a page a lane is a channel; for its parts four lanes are a channel's
-// four parts, and a row repeats each of its numbers four times.
-struct BoundRows {
-  const float* q;
-  size_t q_stride;
-  const uint16_t* positive;  // [rows, groups] lanes above 0: they meet hi, the others lo
-  int groups;
+// Pages and query rows that meet at a time: bounds are widened once for all rows, and a row's numbers and signs are
+// read once for all pages. 2 x 8 accumulators of 32 registers, 4 x 2 of 16.
+constexpr int kBoundPages = kW == 16 ? 2 : 1;
+constexpr int kBoundRows = kW == 16 ? 8 : 4;
+
+// Query rows that meet the bounds of a list of pages, 16 lanes at a time. For a page a lane is a channel; for its parts
+// four lanes are a channel's four parts, and a row repeats each of its numbers four times.
+struct BoundArgs {
+  const float* q;            // [groups, rows, 16]
+  const uint16_t* positive;  // [groups, rows] lanes above 0: they meet hi, the others lo
+  int groups, rows;
+  const int32_t* pages;  // [num_pages]
+  int num_pages;
+  float* out;  // row r, page i: kScores at r * out_stride + i * kScores
+  size_t out_stride;
 };
 
 template <int R>
-inline void add_bounds(const BoundRows& rows, int row, const uint16_t* lo, const uint16_t* hi,
-                       Isa::Float (&acc)[R][kLaneParts]) {
-  for (auto& lanes : acc) {
-    for (Isa::Float& part : lanes) part = Isa::zero_float();
+using BoundSums = Isa::Float[R][kBoundPages][kLaneParts];
+
+// Of one page, or two; hi lies 16 * groups behind lo.
+template <int R>
+inline void add_bounds(const BoundArgs& args, int row, const uint16_t* const (&lo)[kBoundPages], BoundSums<R>& sums) {
+#pragma GCC unroll 8
+  for (auto& pages : sums) {
+#pragma GCC unroll 2
+    for (auto& lanes : pages) {
+#pragma GCC unroll 2
+      for (Isa::Float& part : lanes) part = Isa::zero_float();
+    }
   }
-  for (int group = 0; group < rows.groups; ++group) {
+  const float* q = args.q + size_t(row) * 16;
+  const uint16_t* positive = args.positive + row;
+  const size_t end = size_t(args.groups) * 16;
+  for (size_t group = 0; group < end; group += 16) {
 #pragma GCC unroll 2
     for (int part = 0; part < kLaneParts; ++part) {
-      const int at = group * 16 + part * kW;
-      const Isa::Float low = Isa::load_half(lo + at), high = Isa::load_half(hi + at);
+      Isa::Float low[kBoundPages], high[kBoundPages];
+#pragma GCC unroll 2
+      for (int page = 0; page < kBoundPages; ++page) {
+        low[page] = Isa::load_half(lo[page] + group + part * kW);
+        high[page] = Isa::load_half(lo[page] + end + group + part * kW);
+      }
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const uint32_t bits = uint32_t(rows.positive[size_t(row + r) * rows.groups + group]) >> (part * kW);
-        const Isa::Float bound = Isa::select_bits(kW == 16 ? bits : bits & 0xff, high, low);
-        acc[r][part] = Isa::fma(Isa::load_float(rows.q + size_t(row + r) * rows.q_stride + at), bound, acc[r][part]);
+        const uint32_t bits = uint32_t(positive[r]) >> (part * kW);
+        Isa::Float x = Isa::load_float(q + r * 16 + part * kW);
+        if (kBoundPages > 1) Isa::pin(x);  // else it is loaded for each page
+#pragma GCC unroll 2
+        for (int page = 0; page < kBoundPages; ++page) {
+          const Isa::Float bound = Isa::select_bits(kW == 16 ? bits : bits & 0xff, high[page], low[page]);
+          sums[r][page][part] = Isa::fma(x, bound, sums[r][page][part]);
+        }
       }
     }
+    q += size_t(args.rows) * 16, positive += args.rows;
   }
 }
 
-// One page, or its four parts: scores of rows [row, row + R) go to out + row * out_stride.
-struct BoundArgs {
-  const BoundRows* rows;
-  const uint16_t *lo, *hi;
-  float softmax_scale;
-  float* out;
-  size_t out_stride;
-};
-struct PageBound {
+// The bounds of pages.
+struct PageBounds {
+  static constexpr size_t kScores = 1;  // of a page
+
+  // Four sums at a time, each in the order of reduce_lanes().
   template <int R>
-  static void run(const BoundArgs& args, int row) {
-    Isa::Float acc[R][kLaneParts];
-    add_bounds<R>(*args.rows, row, args.lo, args.hi, acc);
-    for (int r = 0; r < R; ++r) args.out[size_t(row + r) * args.out_stride] = reduce_lanes(acc[r]) * args.softmax_scale;
-  }
-};
-struct PartBounds {
-  template <int R>
-  static void run(const BoundArgs& args, int row) {
-    Isa::Float acc[R][kLaneParts];
-    add_bounds<R>(*args.rows, row, args.lo, args.hi, acc);
+  static void store(const BoundSums<R>& sums, float scale, float* const (&out)[kBoundPages], size_t stride) {
+    constexpr int kCount = R * kBoundPages;
+    alignas(16) float scores[(kCount + 3) / 4 * 4];
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; i += 4) {
+      __m128 a[4];
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; ++n) a[n] = fold_lanes(sums[(i + n) % kCount / kBoundPages][(i + n) % kBoundPages]);
+      const __m128 low = _mm_add_ps(_mm_movelh_ps(a[0], a[1]), _mm_shuffle_ps(a[0], a[1], 0xee));
+      const __m128 high = _mm_add_ps(_mm_movelh_ps(a[2], a[3]), _mm_shuffle_ps(a[2], a[3], 0xee));
+      const __m128 sum = _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xdd));
+      _mm_store_ps(scores + i, _mm_mul_ps(sum, _mm_set1_ps(scale)));
+    }
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      alignas(64) float lanes[16];
-      for (int part = 0; part < kLaneParts; ++part) Isa::store_float(lanes + part * kW, acc[r][part]);
-      float* out = args.out + size_t(row + r) * args.out_stride;
-      for (int i = 0; i < 4; ++i) {
-        out[i] = ((lanes[i] + lanes[8 + i]) + (lanes[4 + i] + lanes[12 + i])) * args.softmax_scale;
+#pragma GCC unroll 2
+      for (int page = 0; page < kBoundPages; ++page) out[page][size_t(r) * stride] = scores[r * kBoundPages + page];
+    }
+  }
+};
+
+// The bounds of their parts, four side by side.
+struct PartBounds {
+  static constexpr size_t kScores = kPageParts;
+
+  template <int R>
+  static void store(const BoundSums<R>& sums, float scale, float* const (&out)[kBoundPages], size_t stride) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int page = 0; page < kBoundPages; ++page) {
+        _mm_storeu_ps(out[page] + size_t(r) * stride, _mm_mul_ps(fold_lanes(sums[r][page]), _mm_set1_ps(scale)));
       }
     }
   }
 };
 
-template <typename Bound>
-inline void bound_all_rows(const BoundArgs& args, int rows) {
-  for (int row = 0; row < rows;) {
-    const int count = rows - row < kMaxRows ? rows - row : kMaxRows;
-    run_block<Bound>(count, args, row);
-    row += count;
+// Rows [row, row + R) and all pages.
+template <typename Kind>
+struct BoundRows {
+  template <int R>
+  static __attribute__((noinline)) void run(const AttentionArgs& args, const BoundArgs& bound, int row) {
+    const size_t first = Kind::kScores == 1 ? 0 : 2 * size_t(args.head_dim);  // of the parts: behind the page's
+    const auto bounds = [&](int i) {
+      return reinterpret_cast<const uint16_t*>(page_data(args, bound.pages[i]) + args.bounds) + first;
+    };
+    float* const out = bound.out + size_t(row) * bound.out_stride;
+    for (int i = 0; i < bound.num_pages; i += kBoundPages) {
+      for (int n = i + kBoundPages; n < i + 2 * kBoundPages && n < bound.num_pages; ++n) {
+        for (size_t at = 0; at < size_t(bound.groups) * 32; at += 32) Isa::prefetch(bounds(n) + at);
+      }
+      const uint16_t* lo[kBoundPages];
+      float* to[kBoundPages];
+      for (int n = 0; n < kBoundPages; ++n) {
+        const int page = i + n < bound.num_pages ? i + n : i;  // the last one may stand there twice
+        lo[n] = bounds(page);
+        to[n] = out + size_t(page) * Kind::kScores;
+      }
+      BoundSums<R> sums;
+      add_bounds<R>(bound, row, lo, sums);
+      Kind::template store<R>(sums, args.softmax_scale, to, bound.out_stride);
+    }
   }
-}
+};
 
 class MemoryChooser {
  public:
@@ -87,9 +146,9 @@ class MemoryChooser {
     stride_ = size_t((pages > most ? pages : most) + 15) / 16 * 16;
     scores_ = args.scratch;
     ranks_ = scores_ + size_t(args.group) * stride_;
-    repeated_ = ranks_ + stride_;
-    positive_ = reinterpret_cast<uint16_t*>(repeated_ + size_t(args.group) * kPageParts * head_dim_);
-    chosen_ = reinterpret_cast<int32_t*>(positive_ + size_t(args.group) * 2 * head_dim_);
+    rows_ = ranks_ + stride_;
+    positive_ = reinterpret_cast<uint16_t*>(rows_ + size_t(args.group) * kPageParts * head_dim_);
+    pages_ = reinterpret_cast<int32_t*>(positive_ + size_t(args.group) * 2 * head_dim_);
   }
 
   void choose(int token, int32_t* parts) {
@@ -98,77 +157,64 @@ class MemoryChooser {
     for (int i = 0; i < top_k; ++i) parts[i] = -1;
     if (range.begin == range.end) return;
     const int num_pages = choose_pages(token, range);
-    const BoundRows rows{repeated_, kPageParts * head_dim_, positive_, int(head_dim_ / 4)};
-    for (int i = 0, repeated = kChunkDistances; i < num_pages; ++i) {
-      if (const int distance = chunk_distance(args_, chosen_[i] * int64_t(kPageSize)); distance != repeated) {
-        for (int row = 0; row < args_.group; ++row) repeat(queries(token, distance) + size_t(row) * head_dim_, row);
-        repeated = distance;
-      }
-      if (i + 1 < num_pages) prefetch_bounds(chosen_[i + 1], 2 * head_dim_, 4 * head_dim_);
-      const uint16_t* lo = bounds(chosen_[i]) + 2 * head_dim_;
-      bound_all_rows<PartBounds>(
-          {&rows, lo, lo + kPageParts * head_dim_, args_.softmax_scale, scores_ + i * kPageParts, stride_},
-          args_.group);
-    }
-    const int num_parts = num_pages * kPageParts;
-    const int count = choose_first(num_parts, parts);
-    for (int i = 0; i < count; ++i) parts[i] = chosen_[parts[i] / kPageParts] * kPageParts + parts[i] % kPageParts;
+    bound_pages<PartBounds>(token, num_pages);
+    const int count = choose_first(top_k, num_pages * kPageParts, parts);
+    for (int i = 0; i < count; ++i) parts[i] = pages_[parts[i] / kPageParts] * kPageParts + parts[i] % kPageParts;
   }
 
  private:
-  const uint16_t* bounds(int64_t page) const {
-    return reinterpret_cast<const uint16_t*>(page_data(args_, page) + args_.bounds);
-  }
-  void prefetch_bounds(int64_t page, size_t first, size_t count) const {
-    for (size_t at = first; at < first + 2 * count; at += 32) Isa::prefetch(bounds(page) + at);
-  }
-
-  const float* queries(int token, int distance) const {
-    return queries_at(args_, distance) + size_t(token) * args_.q_stride;
-  }
-
-  // Into chosen_, in order; returns how many.
+  // Into pages_, in order; returns how many.
   int choose_pages(int token, PageRange range) {
-    const int count = int(range.end - range.begin), top_k = args_.memory.top_k;
-    if (count <= top_k) {
-      for (int i = 0; i < count; ++i) chosen_[i] = int32_t(range.begin) + i;
-      return count;
-    }
-    BoundRows rows{nullptr, head_dim_, positive_, int(head_dim_ / 16)};
-    for (int i = 0; i < count; ++i) {
-      const float* q = queries(token, chunk_distance(args_, (range.begin + i) * kPageSize));
-      for (int row = 0; q != rows.q && row < args_.group; ++row) {
-        mark_positive(q + size_t(row) * head_dim_, head_dim_, positive_ + size_t(row) * (head_dim_ / 16));
-      }
-      rows.q = q;
-      if (i + 2 < count) prefetch_bounds(range.begin + i + 2, 0, head_dim_);
-      const uint16_t* lo = bounds(range.begin + i);
-      bound_all_rows<PageBound>({&rows, lo, lo + head_dim_, args_.softmax_scale, scores_ + i, stride_}, args_.group);
-    }
-    choose_first(count, chosen_);
-    for (int i = 0; i < top_k; ++i) chosen_[i] += int32_t(range.begin);
-    return top_k;
+    const int count = int(range.end - range.begin), most = args_.memory.top_k;
+    for (int i = 0; i < count; ++i) pages_[i] = int32_t(range.begin) + i;
+    if (count <= most) return count;
+    bound_pages<PageBounds>(token, count);
+    choose_first(most, count, pages_);
+    for (int i = 0; i < most; ++i) pages_[i] += int32_t(range.begin);
+    return most;
   }
 
-  static void mark_positive(const float* q, size_t n, uint16_t* positive) {
-    for (size_t at = 0; at < n; at += 16) {
-      uint32_t bits = 0;
-      for (int part = 0; part < kLaneParts; ++part) {
-        bits |= Isa::greater_bits(Isa::load_float(q + at + size_t(part) * kW), Isa::zero_float()) << (part * kW);
+  // Kind's scores of pages_[0 … count - 1], into scores_.
+  template <typename Kind>
+  void bound_pages(int token, int count) {
+    for (int begin = 0, end = 0; begin < count; begin = end) {
+      const int distance = distance_of(pages_[begin]);  // pages of one meet the same rotation of the queries
+      while (end < count && distance_of(pages_[end]) == distance) ++end;
+      set_rows<Kind::kScores>(queries_at(args_, distance) + size_t(token) * args_.q_stride);
+      const BoundArgs bound{rows_,          positive_,   int(Kind::kScores * head_dim_ / 16),     args_.group,
+                            pages_ + begin, end - begin, scores_ + size_t(begin) * Kind::kScores, stride_};
+      for (int row = 0; row < args_.group; row += kBoundRows) {
+        const int rows = args_.group - row < kBoundRows ? args_.group - row : kBoundRows;
+        run_block<BoundRows<Kind>, kBoundRows>(rows, args_, bound, row);
       }
-      positive[at / 16] = uint16_t(bits);
     }
   }
-  void repeat(const float* q, int row) {
-    float* to = repeated_ + size_t(row) * kPageParts * head_dim_;
-    for (size_t i = 0; i < kPageParts * head_dim_; ++i) to[i] = q[i / kPageParts];
-    mark_positive(to, kPageParts * head_dim_, positive_ + size_t(row) * (head_dim_ / 4));
+  int distance_of(int64_t page) const { return chunk_distance(args_, page * kPageSize); }
+
+  // The query heads, each number kScores times.
+  template <size_t kScores>
+  void set_rows(const float* q) {
+    const size_t rows = size_t(args_.group);
+    for (size_t row = 0; row < rows; ++row, q += head_dim_) {
+      for (size_t group = 0; group < kScores * head_dim_ / 16; ++group) {
+        float* to = rows_ + (group * rows + row) * 16;
+        const float* from = q + group * 16 / kScores;
+        for (size_t i = 0; i < 16; i += 4) {
+          _mm_storeu_ps(to + i, kScores == 1 ? _mm_loadu_ps(from + i) : _mm_set1_ps(from[i / kScores]));
+        }
+        uint32_t bits = 0;
+        for (int part = 0; part < kLaneParts; ++part) {
+          bits |= Isa::greater_bits(Isa::load_float(to + part * kW), Isa::zero_float()) << (part * kW);
+        }
+        positive_[group * rows + row] = uint16_t(bits);
+      }
+    }
   }
 
-  // Ranks scores_ [group, count] and writes the places of the top_k first, in order; returns how many.
-  int choose_first(int count, int32_t* places) {
-    const int top_k = args_.memory.top_k, padded = (count + 15) / 16 * 16;
-    if (count <= top_k) {
+  // Ranks scores_ [group, count] and writes the places of the first `most`, in order; returns how many.
+  int choose_first(int most, int count, int32_t* places) {
+    const int padded = (count + 15) / 16 * 16;
+    if (count <= most) {
       for (int i = 0; i < count; ++i) places[i] = i;
       return count;
     }
@@ -183,13 +229,16 @@ class MemoryChooser {
         Isa::store_float(ranks_ + i, Isa::max(share, Isa::load_float(ranks_ + i)));
       }
     }
-    const float limit = rank_of_place(padded, top_k);
-    int equals = top_k - count_above(padded, limit), skipped = 0;
+    const float limit = rank_of_place(padded, most);
+    int equals = most - count_above(padded, limit), skipped = 0;
     for (int i = 0; i < count; ++i) skipped += ranks_[i] == limit;
     skipped -= equals;  // of equals the later ones go first
     int chosen = 0;
-    for (int i = 0; i < count && chosen < top_k; ++i) {
-      if (ranks_[i] > limit || (ranks_[i] == limit && skipped-- <= 0)) places[chosen++] = i;
+    for (int i = 0; i < count && chosen < most; ++i) {  // without a branch: which are chosen cannot be predicted
+      const int equal = ranks_[i] == limit;
+      places[chosen] = i;
+      chosen += int(ranks_[i] > limit) | (equal & int(skipped <= 0));
+      skipped -= equal;
     }
     return chosen;
   }
@@ -220,9 +269,9 @@ class MemoryChooser {
   size_t stride_;
   float* scores_;       // [group, stride] of pages, then of parts
   float* ranks_;        // [stride]
-  float* repeated_;     // [group, head_dim, 4]
-  uint16_t* positive_;  // [group, head_dim / 4] at most
-  int32_t* chosen_;     // [top_k] pages
+  float* rows_;         // [head_dim / 16 or / 4, group, 16]
+  uint16_t* positive_;  // [head_dim / 16 or / 4, group]
+  int32_t* pages_;      // [stride] that may be looked into, then those that are
 };
 
 void choose_memory(const AttentionArgs& args, int32_t* parts) {

@@ -13,17 +13,20 @@ constexpr int kW = Isa::kRows;              // floats a vector
 constexpr int kMaxRows = kW == 16 ? 6 : 2;  // query rows at a time: 6 x 4 accumulators of 32 registers, 2 x 4 of 16
 constexpr float kMinusInfinity = -__builtin_inff();
 
+// 16 keys in the page that holds them.
+struct Part {
+  const std::byte* page;
+  int slot;  // of the first
+};
 // A page of a split: one in place, or four parts of memory that are read as if they were one. The processor's own
-// prefetcher stops at the end of each block of some KiB, so kernels ask for what follows: the page's V while they read
-// its K, `ahead` while they read its V.
+// prefetcher stops at the end of each block of some KiB and finds no part of memory: kernels ask for what follows, the
+// page's V while they read its K, the K of `ahead` while they read its V.
 struct Page {
-  const std::byte* pages[kPageParts];  // the pages that hold its keys 0 … 15, 16 … 31, …
-  int slots[kPageParts];               // and where in them
-  const std::byte* ahead;  // the page in the same place of the next split, or the page itself; nullptr: of memory
+  Part parts[kPageParts];
+  Part ahead[kPageParts];  // of the page in the same place of the next split, or `parts`
   int64_t first_key;       // position of key 0
   int chunk_distance;      // of all its keys
-
-  bool in_place() const { return ahead != nullptr; }
+  bool in_place;
 };
 struct Split {
   Page pages[kSplitPages];
@@ -40,11 +43,11 @@ inline Split split_at(const AttentionArgs& args, int64_t index) {
   for (int64_t page = index * kSplitPages; page < (index + 1) * kSplitPages && page < visible.end; ++page) {
     if (page >= visible.sinks_end && page < visible.window_begin) continue;
     const std::byte* data = page_data(args, page);
-    split.pages[split.count++] = {{data, data, data, data},
-                                  {0, kPartSize, 2 * kPartSize, 3 * kPartSize},
-                                  data,
-                                  page * kPageSize,
-                                  chunk_distance(args, page * kPageSize)};
+    Page& to = split.pages[split.count++];
+    for (int i = 0; i < kPageParts; ++i) to.parts[i] = to.ahead[i] = {data, i * kPartSize};
+    to.first_key = page * kPageSize;
+    to.chunk_distance = chunk_distance(args, page * kPageSize);
+    to.in_place = true;
   }
   return split;
 }
@@ -60,15 +63,21 @@ inline Split memory_split_at(const AttentionArgs& args, int token, int index) {
     Page& page = split.pages[split.count];
     int count = 0;
     for (; count < kPageParts && count < left && parts[count] >= 0; ++count) {
-      page.pages[count] = page_data(args, parts[count] / kPageParts);
-      page.slots[count] = parts[count] % kPageParts * kPartSize;
+      page.parts[count] = {page_data(args, parts[count] / kPageParts), parts[count] % kPageParts * kPartSize};
     }
+    for (int i = count; i < kPageParts; ++i) page.parts[i] = page.parts[0];
+    for (int i = 0; i < kPageParts; ++i) page.ahead[i] = page.parts[i];
     page.first_key = args.first_position + token + 1 - count * kPartSize;
     page.chunk_distance = chunk_distance(args, int64_t(parts[0]) * kPartSize);
-    for (int i = count; i < kPageParts; ++i) page.pages[i] = page.pages[0], page.slots[i] = page.slots[0];
     left -= kPageParts;
   }
   return split;
+}
+
+inline void look_ahead(Split& split, const Split& next) {
+  for (int n = 0; n < split.count && n < next.count; ++n) {
+    for (int i = 0; i < kPageParts; ++i) split.pages[n].ahead[i] = next.pages[n].parts[i];
+  }
 }
 
 // Asks for the 64-byte lines of a run.
@@ -186,7 +195,7 @@ inline void for_each_block(const AttentionArgs& args, const Split& split, RowRan
   const int first = before > rows.begin ? int(before) : rows.begin;
   clear_rows(out, {rows.begin, first});
   Split cached = split;
-  for (Page& page : cached.pages) page.ahead = page.in_place() ? page.pages[0] : nullptr;
+  look_ahead(cached, cached);
   bool is_first = true;
   for (int row = first; row < rows.end; is_first = false) {
     const int blocks = (rows.end - row + kMaxRows - 1) / kMaxRows, count = (rows.end - row + blocks - 1) / blocks;
@@ -206,11 +215,16 @@ inline void run_block(int count, const A&... a) {
 
 // What memory gives to each token of a call.
 template <typename Type>
-void attend_memory(Type& type, const AttentionArgs& args, int index, const Partials& out) {
+void attend_memory(Type& type, const AttentionArgs& args, int index, bool is_last, const Partials& out) {
   for (int token = 0; token < args.num_tokens; ++token) {
     const RowRange rows{token * args.group, (token + 1) * args.group};
-    const Split split = memory_split_at(args, token, index);
-    split.count > 0 ? type.attend(split, rows, out) : clear_rows(out, rows);
+    Split split = memory_split_at(args, token, index);
+    if (split.count == 0) {
+      clear_rows(out, rows);
+      continue;
+    }
+    if (!is_last) look_ahead(split, memory_split_at(args, token, index + 1));
+    type.attend(split, rows, out);
   }
 }
 
@@ -229,13 +243,15 @@ void attention(const AttentionArgs& args, int begin, int end, float* partials) {
     const Partials out = partials == nullptr ? partial : Partials(args, partials + size_t(i - begin) * floats);
     if (i < end_in_place) {
       Split split = next;
-      if (i + 1 < end_in_place) next = split_at(args, splits[i + 1]);
-      for (int n = 0; n < split.count; ++n) {
-        if (i + 1 < end_in_place && n < next.count) split.pages[n].ahead = next.pages[n].pages[0];
+      if (i + 1 < end_in_place) {
+        next = split_at(args, splits[i + 1]);
+      } else {
+        next = i + 1 < end ? memory_split_at(args, 0, 0) : split;
       }
+      look_ahead(split, next);
       type.attend(split, rows, out);
     } else {
-      attend_memory(type, args, i - splits.num_in_place, out);
+      attend_memory(type, args, i - splits.num_in_place, i + 1 == end, out);
     }
     if (partials != nullptr) continue;
     for (int row = 0; row < rows.end; ++row) merge_row(partial, state, row);

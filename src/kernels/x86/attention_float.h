@@ -35,18 +35,22 @@ struct FloatBlock {
       const std::byte* keys[4];
       for (int i = 0; i < 4; ++i) {
         const int key = chunk + i * kW, part = key / kPartSize;
-        keys[i] = page.pages[part] + (size_t(page.slots[part]) * args.head_dim + key % kPartSize) * kBytes;
+        keys[i] = page.parts[part].page + (size_t(page.parts[part].slot) * args.head_dim + key % kPartSize) * kBytes;
       }
-      // V of memory lies in four places: it is left to the processor.
-      const std::byte* v = page.pages[0] + (page.in_place() ? size_t(kPageSize) * args.head_dim + chunk : 0) * kBytes;
-      const size_t v_step = page.in_place() ? kPageSize * kBytes : 0;
-      for (int d = 0; d < args.head_dim; ++d, v += v_step) {
-        Isa::Float k[4];
-        prefetch_lines<4 * kW * kBytes>(v);
-        for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(keys[i], size_t(d) * kPartSize);
-        for (int r = 0; r < R; ++r) {
-          const Isa::Float x = Isa::broadcast_float(q[r] + d);
-          for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);
+      // V of each part of the chunk in its share of the time.
+      constexpr int kParts = 4 * kW / kPartSize;
+      for (int part = 0; part < kParts; ++part) {
+        const Part& at = page.parts[chunk / kPartSize + part];
+        const std::byte* v = at.page + size_t(kPageSize + at.slot) * args.head_dim * kBytes;
+        const int begin = args.head_dim / kParts * part, end = args.head_dim / kParts * (part + 1);
+        for (int d = begin; d < end; ++d, v += 4 * kW * kBytes) {
+          Isa::Float k[4];
+          prefetch_lines<4 * kW * kBytes>(v);
+          for (int i = 0; i < 4; ++i) k[i] = load_number<kType>(keys[i], size_t(d) * kPartSize);
+          for (int r = 0; r < R; ++r) {
+            const Isa::Float x = Isa::broadcast_float(q[r] + d);
+            for (int i = 0; i < 4; ++i) dot[r][i] = Isa::fma(x, k[i], dot[r][i]);
+          }
         }
       }
       for (int r = 0; r < R; ++r) {
@@ -71,14 +75,13 @@ struct FloatBlock {
       const Page& page = split.pages[n];
       const int64_t left = end - page.first_key;
       const int num_keys = int(left < kPageSize ? left : kPageSize);
-      const std::byte* ahead = page.in_place() ? page.ahead + size_t(column) * kPageSize * kBytes : page.pages[0];
-      const size_t step = page.in_place() ? N * kW * kBytes : 0;
       for (int first = 0; first < num_keys; first += kPartSize) {
         const int part = first / kPartSize, count = num_keys - first < kPartSize ? num_keys - first : kPartSize;
-        const std::byte* v = page.pages[part] + kv_page_layout(kType, head_dim, 0).v +
-                             (size_t(page.slots[part]) * head_dim + column) * kBytes;
+        const Part &at = page.parts[part], &next = page.ahead[part];
+        const std::byte* v = at.page + kv_page_layout(kType, head_dim, 0).v + (at.slot * head_dim + column) * kBytes;
+        const std::byte* ahead = next.page + (next.slot * head_dim + size_t(column) * kPartSize) * kBytes;
         const float* weights = &p[0][n * kPageSize + first];
-        for (int j = 0; j < count; ++j, v += head_dim * kBytes, ahead += step) {
+        for (int j = 0; j < count; ++j, v += head_dim * kBytes, ahead += N * kW * kBytes) {
           Isa::Float x[N];
           prefetch_lines<N * kW * kBytes>(ahead);
           for (int i = 0; i < N; ++i) x[i] = load_number<kType>(v, i * kW);
@@ -117,16 +120,18 @@ class FloatAttention {
 
   void attend(const Split& split, RowRange rows, const Partials& out) {
     // Widening pays when several blocks of rows share it.
-    const bool few = rows.end - rows.begin <= 2 * kMaxRows || !split.pages[0].in_place();
+    const bool few = rows.end - rows.begin <= 2 * kMaxRows || !split.pages[0].in_place;
     if (kType == KvType::f32 || few) return attend_as<kType>(split, rows, out);
     const size_t page_floats = 2 * size_t(kPageSize) * args_.head_dim;
     Split widened = split;
     for (int n = 0; n < split.count; ++n) {
       float* page = widened_ + size_t(n) * page_floats;
       for (size_t i = 0; i < page_floats; i += kW)
-        Isa::store_float(page + i, load_number<kType>(split.pages[n].pages[0], i));
-      widened.pages[n].ahead = reinterpret_cast<const std::byte*>(page);
-      for (const std::byte*& part : widened.pages[n].pages) part = widened.pages[n].ahead;
+        Isa::store_float(page + i, load_number<kType>(split.pages[n].parts[0].page, i));
+      for (int i = 0; i < kPageParts; ++i) {
+        Page& to = widened.pages[n];
+        to.parts[i] = to.ahead[i] = {reinterpret_cast<const std::byte*>(page), i * kPartSize};
+      }
     }
     attend_as<KvType::f32>(widened, rows, out);
   }

@@ -63,13 +63,13 @@ struct QueryDigits {
 
 // acc[r] = sum over channels of q[row + r] * k, for 4 vectors of keys. The high digits go first and are shifted, so
 // that one set of accumulators serves both.
+constexpr int kDotParts = 4 * kW / kPartSize;  // parts in 4 vectors
 struct DotArgs {
-  const int8_t *high, *low;    // digits of the first row
-  size_t stride;               // from one row's digits to the next
-  const int32_t* corrections;  // [R, 2]
-  const std::byte* codes[4];   // of each vector
-  const std::byte* ahead;      // what is read after the codes
-  size_t ahead_step;           // 8 * kW, or 0: nothing is
+  const int8_t *high, *low;       // digits of the first row
+  size_t stride;                  // from one row's digits to the next
+  const int32_t* corrections;     // [R, 2]
+  const std::byte* codes[4];      // of each vector
+  const std::byte* v[kDotParts];  // what is read after them: V of each part
   int quads;
 };
 template <int R, int N>
@@ -81,11 +81,14 @@ inline void pin_all(Isa::Int (&acc)[R][N]) {
   }
 }
 template <int R>
-inline void add_plane(Isa::Int (&acc)[R][4], const DotArgs& args, const std::byte* ahead, const int8_t* digits) {
+inline void add_plane(Isa::Int (&acc)[R][4], const DotArgs& args, int plane, const int8_t* digits) {
+  constexpr int kAhead = kDotParts / 2;  // half of the parts in each of the two planes
+  const std::byte *v0 = args.v[plane * kAhead], *v1 = args.v[plane * kAhead + kAhead - 1];
   const std::byte *k0 = args.codes[0], *k1 = args.codes[1], *k2 = args.codes[2], *k3 = args.codes[3];
   const size_t end = size_t(args.quads) * 4 * kPartSize;
-  for (size_t at = 0; at < end; at += 4 * kPartSize, ahead += args.ahead_step, digits += 4) {
-    prefetch_lines<8 * kW>(ahead);
+  for (size_t at = 0; at < end; at += 4 * kPartSize, digits += 4) {
+    Isa::prefetch(v0 + at);
+    if (kAhead > 1) Isa::prefetch(v1 + at);
     Isa::Int k[4] = {Isa::load(k0 + at), Isa::load(k1 + at), Isa::load(k2 + at), Isa::load(k3 + at)};
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) Isa::pin(k[i]);
@@ -106,7 +109,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::zero();
   }
   pin_all(acc);
-  add_plane<R>(acc, args, args.ahead, args.high);
+  add_plane<R>(acc, args, 0, args.high);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const Isa::Int start = Isa::set_int(args.corrections[2 * r]);
@@ -114,7 +117,7 @@ inline void dot_rows(const DotArgs& args, Isa::Int (&acc)[R][4]) {
     for (int i = 0; i < 4; ++i) acc[r][i] = Isa::add(Isa::shift_left32(acc[r][i], 8), start);
   }
   pin_all(acc);
-  add_plane<R>(acc, args, args.ahead + size_t(args.quads) * args.ahead_step, args.low);
+  add_plane<R>(acc, args, 1, args.low);
 }
 
 // 256 times the part of the wide channels' high digits.
@@ -160,10 +163,9 @@ __attribute__((noinline)) void score_keys(const ScoreArgs& args) {
 // Columns [column, column + N vectors) of acc[r] = sum over pages of unit[r] * (sum over the page's keys of code * v).
 constexpr int kPartQuads = kPartSize / 4;
 struct ValueArgs {
-  const std::byte* v[kSplitPages][kPageParts];  // of the column
-  const std::byte* ahead[kSplitPages];          // what is read after it
-  size_t ahead_step[kSplitPages];               // or 0: nothing is
-  size_t step;                                  // bytes from one quad of keys to the next
+  const std::byte* v[kSplitPages][kPageParts];      // of the column
+  const std::byte* ahead[kSplitPages][kPageParts];  // what is read after them
+  size_t step;                                      // bytes from one quad of keys to the next
   int num_quads[kSplitPages];
   int num_pages;
   const uint8_t* codes;  // row r, page n at r * kSplitKeys + n * kPageSize
@@ -187,10 +189,9 @@ __attribute__((noinline)) void add_values(const ValueArgs& args) {
       for (int i = 0; i < N; ++i) acc[r][i] = Isa::zero();
     }
     pin_all(acc);
-    const std::byte* ahead = args.ahead[page];
     const uint8_t* codes = args.codes + page * kPageSize;
     for (int left = args.num_quads[page], part = 0; left > 0; left -= kPartQuads, ++part) {
-      const std::byte* v = args.v[page][part];
+      const std::byte *v = args.v[page][part], *ahead = args.ahead[page][part];
       for (int n = left < kPartQuads ? left : kPartQuads; n > 0; --n) {
         prefetch_lines<2 * N * kW>(ahead);
         Isa::Int x[N];
@@ -202,7 +203,7 @@ __attribute__((noinline)) void add_values(const ValueArgs& args) {
 #pragma GCC unroll 4
           for (int i = 0; i < N; ++i) acc[r][i] = Isa::dot_u8(acc[r][i], weights, x[i]);
         }
-        v += args.step, ahead += args.ahead_step[page], codes += 4;
+        v += args.step, ahead += 2 * N * kW, codes += 4;
       }
     }
     pin_all(acc);
@@ -229,31 +230,27 @@ struct Q8Block {
     alignas(64) float wide[R * 4 * kW];
     const int8_t *high = q.high + size_t(row) * q.stride, *low = q.low + size_t(row) * q.stride;
     for (int key = 0; key < kPageSize; key += 4 * kW) {
-      // V of memory lies in four places: it is left to the processor.
-      const std::byte* ahead = page.pages[0] + (page.in_place() ? layout.v + size_t(key) * args.head_dim : 0);
-      ScoreArgs keys{.dot = {high,
-                             low,
-                             q.stride,
-                             q.corrections + 2 * row,
-                             {},
-                             ahead,
-                             page.in_place() ? size_t(8 * kW) : 0,
-                             args.head_dim / 4},
+      ScoreArgs keys{.dot = {high, low, q.stride, q.corrections + 2 * row, {}, {}, args.head_dim / 4},
                      .wide = args.wide.count > 0 ? wide : nullptr,
                      .k_scales = {},
                      .q_scales = q.scales + row,
                      .visible = visible,
                      .out = scores + key};
       for (int i = 0; i < 4; ++i) {
-        const int part = (key + i * kW) / kPartSize, of_part = (key + i * kW) % kPartSize;
-        keys.dot.codes[i] = page.pages[part] + page.slots[part] * q.stride + 4 * of_part;
-        keys.k_scales[i] =
-            reinterpret_cast<const float*>(page.pages[part] + layout.k_scales) + page.slots[part] + of_part;
+        const Part& part = page.parts[(key + i * kW) / kPartSize];
+        const int of_part = (key + i * kW) % kPartSize;
+        keys.dot.codes[i] = part.page + part.slot * q.stride + 4 * of_part;
+        keys.k_scales[i] = reinterpret_cast<const float*>(part.page + layout.k_scales) + part.slot + of_part;
+      }
+      for (int i = 0; i < kDotParts; ++i) {
+        const Part& part = page.parts[key / kPartSize + i];
+        keys.dot.v[i] = part.page + layout.v + size_t(part.slot) * args.head_dim;
       }
       if (args.wide.count > 0) {
-        DotArgs dot{high + args.head_dim, low + args.head_dim, q.stride, q.corrections + 2 * row + 1, {}, ahead, 0,
-                    args.wide.count / 4};
-        for (int i = 0; i < 4; ++i) dot.codes[i] = keys.dot.codes[i] + kPartSize * args.head_dim;
+        DotArgs dot = keys.dot;
+        dot.high += args.head_dim, dot.low += args.head_dim, ++dot.corrections;
+        for (const std::byte*& codes : dot.codes) codes += kPartSize * args.head_dim;
+        dot.quads = args.wide.count / 4;
         score_wide<R>(dot, wide);
       }
       score_keys<R>(keys);
@@ -266,8 +263,8 @@ struct Q8Block {
     Isa::Float weights[kPageSize / kW];
     Isa::Int max = Isa::zero();  // of the bits: the order of floats that are not negative, with NaN above all
     for (int i = 0; i < kPageSize / kW; ++i) {
-      const int part = i * kW / kPartSize, slot = page.slots[part] + i * kW % kPartSize;
-      const float* scales = reinterpret_cast<const float*>(page.pages[part] + v_scales) + slot;
+      const Part& part = page.parts[i * kW / kPartSize];
+      const float* scales = reinterpret_cast<const float*>(part.page + v_scales) + part.slot + i * kW % kPartSize;
       const Isa::Float x = Isa::load_float(p + i * kW);
       weights[i] = Isa::zero_below(x, Isa::set_float(__FLT_MIN__), Isa::mul_float(x, Isa::load_float(scales)));
       max = Isa::max_int(Isa::float_bits(weights[i]), max);
@@ -291,9 +288,11 @@ struct Q8Block {
     float units[R][kSplitPages];
     const auto layout = kv_page_layout(KvType::q8, out.head_dim, size_t(args.wide.count));
     for (int n = 0; n < split.count; ++n) {
-      if (const std::byte* ahead = split.pages[n].ahead; ahead != nullptr) {
-        for (size_t at = kPageSize * out.head_dim; at < layout.v; at += 64) Isa::prefetch(ahead + at);
-        prefetch_lines<8 * kPageSize>(ahead + layout.k_scales);
+      for (const Part& part : split.pages[n].ahead) {  // what the loops over K and V do not ask for
+        const std::byte* codes = part.page + part.slot * q->stride;
+        for (size_t at = kPartSize * out.head_dim; at < kPartSize * q->stride; at += 64) Isa::prefetch(codes + at);
+        Isa::prefetch(part.page + layout.k_scales + 4 * size_t(part.slot));
+        Isa::prefetch(part.page + layout.v_scales + 4 * size_t(part.slot));
       }
       score<R>(args, q[split.pages[n].chunk_distance], row, split.pages[n], p[0] + n * kPageSize);
     }
@@ -323,12 +322,11 @@ struct Q8Block {
         for (int n = 0; n < split.count; ++n) {
           const Page& page = split.pages[n];
           for (int i = 0; i < kPageParts; ++i) {
-            values.v[n][i] = page.pages[i] + layout.v + size_t(page.slots[i]) * out.head_dim + 4 * column;
+            const Part &part = page.parts[i], &next = page.ahead[i];
+            values.v[n][i] = part.page + layout.v + part.slot * out.head_dim + 4 * column;
+            values.ahead[n][i] =
+                next.page + next.slot * q->stride + kPartSize * column + (half == 0 ? 0 : 8 * kW * (four ? 4 : 1));
           }
-          values.ahead[n] =
-              page.in_place() ? page.ahead + kPageSize * column + (half == 0 ? 0 : kPageSize / 2 * (four ? 4 * kW : kW))
-                              : page.pages[0];
-          values.ahead_step[n] = page.in_place() ? size_t(2 * (four ? 4 : 1) * kW) : 0;
         }
         values.acc = out.acc + size_t(row + r) * out.head_dim + column;
         if (half == 0) {

@@ -183,7 +183,7 @@ using ChooseMemoryFn = void (*)(const AttentionArgs& args, int32_t* parts);
 // For pages [0, num_pages).
 constexpr size_t choice_scratch_floats(size_t group, size_t head_dim, size_t num_pages, size_t top_k) {
   const size_t candidates = (num_pages > kPageParts * top_k ? num_pages : kPageParts * top_k) + 16;
-  return (group + 2) * candidates + group * head_dim * (kPageParts + 1);
+  return (group + 3) * candidates + group * head_dim * (kPageParts + 1);
 }
 
 // Floats of a query row as q8 reads it: three numbers and two digits a channel.

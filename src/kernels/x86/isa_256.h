@@ -149,6 +149,12 @@ struct Isa {
     return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
   }
   static uint32_t equal_bits(Float a, Float b) { return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ))); }
+  // Writes first + i for each bit i that is set; returns how many.
+  static int store_places(int32_t* p, int first, uint32_t bits) {
+    int count = 0;
+    for (; bits != 0; bits &= bits - 1) p[count++] = first + __builtin_ctz(bits);
+    return count;
+  }
   static Float load_partial(const float* p, size_t n) {
     float values[8] = {};
     memcpy(values, p, n * sizeof(float));

@@ -129,6 +129,13 @@ struct Isa {
   }
   static uint32_t greater_bits(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
   static uint32_t equal_bits(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+  // Writes first + i for each bit i that is set, and then anything: p has kRows places. Returns how many bits are set.
+  static int store_places(int32_t* p, int first, uint32_t bits) {
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i places = _mm512_add_epi32(lanes, _mm512_set1_epi32(first));
+    _mm512_storeu_si512(p, _mm512_maskz_compress_epi32(__mmask16(bits), places));
+    return __builtin_popcount(bits);
+  }
   static Float load_partial(const float* p, size_t n) { return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p); }
   static void store_half(uint16_t* p, Float a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),

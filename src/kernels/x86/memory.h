@@ -119,17 +119,18 @@ struct BoundRows {
     const auto bounds = [&](int i) {
       return reinterpret_cast<const uint16_t*>(page_data(args, bound.pages[i]) + args.bounds) + first;
     };
-    float* const out = bound.out + size_t(row) * bound.out_stride;
+    const size_t end = size_t(bound.groups) * 32;
+    const uint16_t *lo[kBoundPages], *next[kBoundPages];
+    for (int n = 0; n < kBoundPages; ++n) next[n] = bounds(n < bound.num_pages ? n : 0);
     for (int i = 0; i < bound.num_pages; i += kBoundPages) {
-      for (int n = i + kBoundPages; n < i + 2 * kBoundPages && n < bound.num_pages; ++n) {
-        for (size_t at = 0; at < size_t(bound.groups) * 32; at += 32) Isa::prefetch(bounds(n) + at);
-      }
-      const uint16_t* lo[kBoundPages];
       float* to[kBoundPages];
       for (int n = 0; n < kBoundPages; ++n) {
         const int page = i + n < bound.num_pages ? i + n : i;  // the last one may stand there twice
-        lo[n] = bounds(page);
-        to[n] = out + size_t(page) * Kind::kScores;
+        const int after = i + kBoundPages + n < bound.num_pages ? i + kBoundPages + n : i + kBoundPages;
+        to[n] = bound.out + size_t(row) * bound.out_stride + size_t(page) * Kind::kScores;
+        lo[n] = next[n];
+        if (after < bound.num_pages) next[n] = bounds(after);
+        for (size_t at = 0; at < end; at += 32) Isa::prefetch(next[n] + at);
       }
       BoundSums<R> sums;
       add_bounds<R>(bound, row, lo, sums);
@@ -149,6 +150,7 @@ class MemoryChooser {
     rows_ = ranks_ + stride_;
     positive_ = reinterpret_cast<uint16_t*>(rows_ + size_t(args.group) * kPageParts * head_dim_);
     pages_ = reinterpret_cast<int32_t*>(positive_ + size_t(args.group) * 2 * head_dim_);
+    places_ = pages_ + stride_;
   }
 
   void choose(int token, int32_t* parts) {
@@ -158,8 +160,11 @@ class MemoryChooser {
     if (range.begin == range.end) return;
     const int num_pages = choose_pages(token, range);
     bound_pages<PartBounds>(token, num_pages);
-    const int count = choose_first(top_k, num_pages * kPageParts, parts);
-    for (int i = 0; i < count; ++i) parts[i] = pages_[parts[i] / kPageParts] * kPageParts + parts[i] % kPageParts;
+    const int count = choose_first(top_k, num_pages * kPageParts);
+    for (int i = 0; i < count; ++i) {
+      const uint32_t place = uint32_t(places_[i]);
+      parts[i] = pages_[place / kPageParts] * kPageParts + int32_t(place % kPageParts);
+    }
   }
 
  private:
@@ -169,8 +174,8 @@ class MemoryChooser {
     for (int i = 0; i < count; ++i) pages_[i] = int32_t(range.begin) + i;
     if (count <= most) return count;
     bound_pages<PageBounds>(token, count);
-    choose_first(most, count, pages_);
-    for (int i = 0; i < most; ++i) pages_[i] += int32_t(range.begin);
+    choose_first(most, count);
+    for (int i = 0; i < most; ++i) pages_[i] = int32_t(range.begin) + places_[i];
     return most;
   }
 
@@ -211,11 +216,11 @@ class MemoryChooser {
     }
   }
 
-  // Ranks scores_ [group, count] and writes the places of the first `most`, in order; returns how many.
-  int choose_first(int most, int count, int32_t* places) {
+  // Ranks scores_ [group, count] and writes the places of the first `most`, in order, to places_; returns how many.
+  int choose_first(int most, int count) {
     const int padded = (count + 15) / 16 * 16;
     if (count <= most) {
-      for (int i = 0; i < count; ++i) places[i] = i;
+      for (int i = 0; i < count; ++i) places_[i] = i;
       return count;
     }
     for (int i = 0; i < padded; ++i) ranks_[i] = 0;
@@ -230,17 +235,19 @@ class MemoryChooser {
       }
     }
     const float limit = rank_of_place(padded, most);
-    int equals = most - count_above(padded, limit), skipped = 0;
-    for (int i = 0; i < count; ++i) skipped += ranks_[i] == limit;
-    skipped -= equals;  // of equals the later ones go first
-    int chosen = 0;
-    for (int i = 0; i < count && chosen < most; ++i) {  // without a branch: which are chosen cannot be predicted
-      const int equal = ranks_[i] == limit;
-      places[chosen] = i;
-      chosen += int(ranks_[i] > limit) | (equal & int(skipped <= 0));
-      skipped -= equal;
+    for (int i = count; i < padded; ++i) ranks_[i] = -1;
+    int surplus = count_above(padded, limit) - most;  // of those that equal the limit, which go the earlier ones first
+    for (int i = 0; i < padded; i += kW) {
+      surplus += __builtin_popcount(Isa::equal_bits(Isa::load_float(ranks_ + i), Isa::set_float(limit)));
     }
-    return chosen;
+    int32_t* to = places_;
+    for (int i = 0; i < padded; i += kW) {
+      const Isa::Float ranks = Isa::load_float(ranks_ + i);
+      uint32_t equal = Isa::equal_bits(ranks, Isa::set_float(limit));
+      for (; surplus > 0 && equal != 0; --surplus) equal &= equal - 1;
+      to += Isa::store_places(to, i, Isa::greater_bits(ranks, Isa::set_float(limit)) | equal);
+    }
+    return most;
   }
   int count_above(int padded, float limit) const {
     int count = 0;
@@ -249,7 +256,8 @@ class MemoryChooser {
     }
     return count;
   }
-  // The place-th largest rank: the least that fewer are above of. Ranks are 0 … 1, in the order of their bits.
+  // A number that `place` ranks lie above, or the place-th largest where equal ranks leave none. Ranks are 0 … 1, in
+  // the order of their bits.
   float rank_of_place(int padded, int place) const {
     uint32_t low = 0, high = 0x3f800000;
     const auto value = [](uint32_t bits) {
@@ -259,7 +267,9 @@ class MemoryChooser {
     };
     while (low < high) {
       const uint32_t middle = low + (high - low) / 2;
-      count_above(padded, value(middle)) < place ? high = middle : low = middle + 1;
+      const int above = count_above(padded, value(middle));
+      if (above == place) return value(middle);
+      above < place ? high = middle : low = middle + 1;
     }
     return value(low);
   }
@@ -272,6 +282,7 @@ class MemoryChooser {
   float* rows_;         // [head_dim / 16 or / 4, group, 16]
   uint16_t* positive_;  // [head_dim / 16 or / 4, group]
   int32_t* pages_;      // [stride] that may be looked into, then those that are
+  int32_t* places_;     // [stride + 16] of what was chosen
 };
 
 void choose_memory(const AttentionArgs& args, int32_t* parts) {

@@ -11,10 +11,13 @@ import pytest
 TINY = Path(__file__).parent / "testdata/tiny/qwen2_tied"
 
 
+SPAN_SIZES = {"hidden_size": 128, "intermediate_size": 256, "max_position_embeddings": 512}
+
+
 @pytest.fixture(scope="session")
 def span_config():
     """config.json of a tiny model whose rows are whole spans of 128 columns, as those of every real one."""
-    return json.loads((TINY / "config.json").read_text()) | {"hidden_size": 128, "intermediate_size": 256}
+    return json.loads((TINY / "config.json").read_text()) | SPAN_SIZES
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ except ImportError:
 from qwin.repair.lessons import Lessons, ask_teacher, pieces_of, write_texts
 from qwin.repair.model_file import QuantizedFile
 from qwin.repair.network import Network
-from qwin.repair.training import Settings, Training
+from qwin.repair.training import Settings, Training, default_learning_rate
 
 
 def say(text: str) -> None:
@@ -77,8 +77,10 @@ def repair(args: argparse.Namespace) -> None:
     file = QuantizedFile(args.quantized)
     work = args.out.with_name(args.out.name + ".repair")
     work.mkdir(parents=True, exist_ok=True)
-    lessons = lessons_for(args, file.tensors["model.embed_tokens.weight"].shape[0], work)
-    settings = Settings(learning_rate=args.learning_rate, epochs=args.epochs, pieces_per_step=args.pieces_per_step, seed=args.seed)
+    vocab_size, hidden_size = file.tensors["model.embed_tokens.weight"].shape
+    lessons = lessons_for(args, vocab_size, work)
+    rate = args.learning_rate or default_learning_rate(hidden_size)
+    settings = Settings(learning_rate=rate, epochs=args.epochs, pieces_per_step=args.pieces_per_step, seed=args.seed)
     network = Network(file, args.scales)
     state = Training(network, lessons, settings, work / "checkpoint.pt").run(say)
     file.write(args.out, *network.learned(file))
@@ -98,7 +100,7 @@ def main() -> int:
     parser.add_argument("--lessons", type=Path, metavar="FILE.npz", help="the teacher's answers: read, or made and kept, here")
     parser.add_argument("--scales", action="store_true", help="spans' scales learn, too: for millions of tokens and a small --learning-rate")
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="in parts of each value (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, help="in parts of each value (0.001; less where a token has more than 896 channels)")
     parser.add_argument("--piece", type=int, default=512, help="tokens of a piece of text (%(default)s)")
     parser.add_argument("--pieces-per-step", type=int, default=1)
     parser.add_argument("--writer-bits", type=int, choices=(4, 8), help="BASE writes quantized to so many bits: faster")

@@ -36,6 +36,11 @@ class Settings:
     seed: int = 1
 
 
+def default_learning_rate(hidden_size: int) -> float:
+    """.001 for the 0.5B (896 channels) and .0003 for the 1.5B (1,536), where .001 made held-out text 11 % worse."""
+    return 1e-3 * min(1.0, (896 / hidden_size) ** 2)
+
+
 class TeacherKl(torch.autograd.Function):
     """Sum over positions of KL from the teacher, over its most likely ids and one bucket for all others.
 

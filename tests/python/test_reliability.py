@@ -36,6 +36,7 @@ def wait_until_idle(engine):
 def run_python(code, *arguments, **options):
     """A process that has imported qwin and opened the tiny model as `engine`."""
     head = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in the background ignore it
         f"import sys; sys.path.insert(0, {str(Path(qwin.__file__).parents[1])!r})\n"
         f"import qwin\nengine = qwin.Engine({str(TINY)!r}, kv_memory=64 << 20, num_sink_tokens=4, num_threads=1)\n"
     )

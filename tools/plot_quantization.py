@@ -25,7 +25,7 @@ def files_of(text):
                 continue
             kind = "llama.cpp" if "llama.cpp" in name else "plans" if "--plan" in name else "profiles"
             label = "" if kind == "plans" else re.sub(r"[`,]|--profile|of llama.cpp|no importance matrix|\(.*\)", "", name).strip()
-            label = " ".join(label.replace("--calibrate", "calibrated").replace("--repair", "repaired").split())
+            label = " ".join(label.replace("--calibrate --repair", "repaired").replace("--calibrate", "calibrated").split())
             rows.append((label, kind, float(share.rstrip(" %")), float(loss)))
     return models
 

@@ -10,25 +10,14 @@ namespace qwin {
 
 namespace {
 
-// Sums of 16 columns [tokens, 8] become sums of groups [tokens, kGroups]: times `factor`, or in the order of minima.
-template <size_t kGroups>
-void add_groups(const int16_t* sums, size_t tokens, int factor, int32_t* out) {
+// Sums of 16 columns [tokens, 8] become sums of groups [tokens, kGroups]: place(i) is where the i-th goes, times
+// factor.
+template <size_t kGroups, typename T, typename Place>
+void add_groups(const int16_t* sums, size_t tokens, int factor, T* out, Place place) {
   for (size_t i = 0; i < tokens * kGroups; ++i, sums += 8 / kGroups) {
     int sum = 0;
     for (size_t k = 0; k < 8 / kGroups; ++k) sum += sums[k];
-    out[i] = factor * sum;
-  }
-}
-
-template <size_t kGroups>
-void add_groups_for_mins(const int16_t* sums, size_t tokens, int16_t* out) {
-  static constexpr size_t kOrder[4] = {0, 2, 1, 3};
-  for (size_t i = 0; i < tokens * kGroups; i += 4, sums += 32 / kGroups) {
-    for (size_t g = 0; g < 4; ++g) {
-      int sum = 0;
-      for (size_t k = 0; k < 8 / kGroups; ++k) sum += sums[g * (8 / kGroups) + k];
-      out[i + kOrder[g]] = static_cast<int16_t>(sum);
-    }
+    out[place(i)] = static_cast<T>(factor * sum);
   }
 }
 
@@ -36,14 +25,17 @@ void add_groups_for_mins(const int16_t* sums, size_t tokens, int16_t* out) {
 void write_group_sums(const PackedLayout& layout, const int16_t* sums, size_t tokens, int32_t* zero_sums,
                       int16_t* min_sums) {
   const int groups = layout.groups_per_span(), factor = layout.has_min() ? 1 : -layout.zero;
+  const auto in_order = [](size_t i) { return i; };
+  const auto for_mins = [](size_t i) { return (i & ~size_t{3}) | (i & 1) << 1 | (i >> 1 & 1); };  // 0, 2, 1, 3
   if (layout.has_min() && layout.nested()) {
-    groups == 8 ? add_groups_for_mins<8>(sums, tokens, min_sums) : add_groups_for_mins<4>(sums, tokens, min_sums);
+    groups == 8 ? add_groups<8>(sums, tokens, 1, min_sums, for_mins)
+                : add_groups<4>(sums, tokens, 1, min_sums, for_mins);
   } else if (groups == 8) {
-    add_groups<8>(sums, tokens, factor, zero_sums);
+    add_groups<8>(sums, tokens, factor, zero_sums, in_order);
   } else if (groups == 4) {
-    add_groups<4>(sums, tokens, factor, zero_sums);
+    add_groups<4>(sums, tokens, factor, zero_sums, in_order);
   } else {
-    add_groups<1>(sums, tokens, factor, zero_sums);
+    add_groups<1>(sums, tokens, factor, zero_sums, in_order);
   }
 }
 

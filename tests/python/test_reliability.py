@@ -46,7 +46,10 @@ def run_python(code, *arguments, **options):
 
 
 def finished(process):
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, out.strip(), err
 
 

@@ -3,6 +3,7 @@
 #include "eval/npz.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -84,7 +85,7 @@ TEST(NpzFaultTest, FilesThatAreNoArchivesAreRefused) {
 TEST(NpzFaultTest, CutArchivesAreRefusedWhereverTheCutIs) {
   std::ifstream whole(testdata("compressed"), std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(whole), std::istreambuf_iterator<char>()};
-  const std::string path = testing::TempDir() + "qwin_cut.npz";
+  const std::string path = testing::TempDir() + "qwin_cut_" + std::to_string(::getpid()) + ".npz";
   for (size_t size = 0; size < bytes.size(); size += 37) {
     std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(size));
     EXPECT_THROW(read_npz(path), Error) << size;

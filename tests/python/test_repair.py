@@ -183,7 +183,6 @@ def disturbed(quantized, tmp_path):
     return path
 
 
-@pytest.mark.long
 def test_wider_models_learn_in_smaller_steps(torch):
     from qwin.repair.training import default_learning_rate
 
@@ -191,6 +190,7 @@ def test_wider_models_learn_in_smaller_steps(torch):
     assert default_learning_rate(1536) == pytest.approx(3.4e-4, rel=0.01)
 
 
+@pytest.mark.long
 def test_repair_closes_part_of_the_gap_and_a_stopped_run_goes_on(torch, disturbed, lessons, tmp_path):
     (tmp_path / "whole").mkdir(), (tmp_path / "stopped").mkdir()
     whole = training(torch, disturbed, lessons, tmp_path / "whole")

@@ -79,7 +79,7 @@ def repair(args: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     vocab_size, hidden_size = file.tensors["model.embed_tokens.weight"].shape
     lessons = lessons_for(args, vocab_size, work)
-    rate = args.learning_rate or default_learning_rate(hidden_size)
+    rate = default_learning_rate(hidden_size) if args.learning_rate is None else args.learning_rate
     settings = Settings(learning_rate=rate, epochs=args.epochs, pieces_per_step=args.pieces_per_step, seed=args.seed)
     network = Network(file, args.scales)
     state = Training(network, lessons, settings, work / "checkpoint.pt").run(say)

@@ -74,6 +74,7 @@ inline Split memory_split_at(const AttentionArgs& args, int token, int index) {
   return split;
 }
 
+// `split` is to ask for what `next` reads.
 inline void look_ahead(Split& split, const Split& next) {
   for (int n = 0; n < split.count && n < next.count; ++n) {
     for (int i = 0; i < kPageParts; ++i) split.pages[n].ahead[i] = next.pages[n].parts[i];
@@ -243,11 +244,9 @@ void attention(const AttentionArgs& args, int begin, int end, float* partials) {
     const Partials out = partials == nullptr ? partial : Partials(args, partials + size_t(i - begin) * floats);
     if (i < end_in_place) {
       Split split = next;
-      if (i + 1 < end_in_place) {
-        next = split_at(args, splits[i + 1]);
-      } else {
-        next = i + 1 < end ? memory_split_at(args, 0, 0) : split;
-      }
+      next = i + 1 == end           ? Split{}
+             : i + 1 < end_in_place ? split_at(args, splits[i + 1])
+                                    : memory_split_at(args, 0, 0);
       look_ahead(split, next);
       type.attend(split, rows, out);
     } else {

@@ -119,17 +119,17 @@ struct BoundRows {
     const auto bounds = [&](int i) {
       return reinterpret_cast<const uint16_t*>(page_data(args, bound.pages[i]) + args.bounds) + first;
     };
+    // The n-th of the pages that meet from the i-th on: the last one may stand there twice.
+    const auto page_of = [&](int i, int n) { return i + n < bound.num_pages ? i + n : i; };
     const size_t end = size_t(bound.groups) * 32;
     const uint16_t *lo[kBoundPages], *next[kBoundPages];
-    for (int n = 0; n < kBoundPages; ++n) next[n] = bounds(n < bound.num_pages ? n : 0);
+    for (int n = 0; n < kBoundPages; ++n) next[n] = bounds(page_of(0, n));
     for (int i = 0; i < bound.num_pages; i += kBoundPages) {
       float* to[kBoundPages];
       for (int n = 0; n < kBoundPages; ++n) {
-        const int page = i + n < bound.num_pages ? i + n : i;  // the last one may stand there twice
-        const int after = i + kBoundPages + n < bound.num_pages ? i + kBoundPages + n : i + kBoundPages;
-        to[n] = bound.out + size_t(row) * bound.out_stride + size_t(page) * Kind::kScores;
+        to[n] = bound.out + size_t(row) * bound.out_stride + size_t(page_of(i, n)) * Kind::kScores;
         lo[n] = next[n];
-        if (after < bound.num_pages) next[n] = bounds(after);
+        if (i + kBoundPages < bound.num_pages) next[n] = bounds(page_of(i + kBoundPages, n));
         for (size_t at = 0; at < end; at += 32) Isa::prefetch(next[n] + at);
       }
       BoundSums<R> sums;

@@ -36,10 +36,11 @@ PLANS: dict[str, dict[str, Any]] = {
     "heads": {**HYBRID, "memory_top_k": 0, "global_heads": 12},
     "heads24": {**HYBRID, "memory_top_k": 0, "global_heads": 24},
     "tokens": {**HYBRID, "memory_top_k": 0},
-    "hybrid": {**HYBRID, "memory_top_k": 256},
+    "hybrid": {**HYBRID, "memory_top_k": 384},
+    "hybrid256": {**HYBRID, "memory_top_k": 256},
     "hybrid192": {**HYBRID, "memory_top_k": 192},
     "hybrid128": {**HYBRID, "memory_top_k": 128},
-    "hybrid-heads": {**HYBRID, "memory_top_k": 256, "global_heads": 12},
+    "hybrid-heads": {**HYBRID, "memory_top_k": 384, "global_heads": 12},
 }
 DOORS = ["amber", "birch", "coral", "delta", "ember", "fjord", "grove", "heron", "ivory", "jade", "karst", "lotus",
          "maple", "night", "ochre", "pearl", "quartz", "river", "slate", "tulip", "umber", "violet", "willow", "zinc"]

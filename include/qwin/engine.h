@@ -28,7 +28,7 @@ struct EngineOptions {
   // The last tokens, which are seen always; 0: all of them. Without: 1024, or all with full attention.
   std::optional<int64_t> window = {};
   int64_t num_sink_tokens = 64;  // the first tokens, which are seen always
-  int64_t memory_top_k = 256;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
+  int64_t memory_top_k = 384;    // hybrid: pieces of 16 tokens that a token finds again, for each KV head
   int64_t hybrid_from = 8192;    // hybrid: tokens before this position see everything
   int64_t global_heads = 0;      // hybrid: KV heads that see everything; needs the model's file of heads
   OverflowPolicy overflow_policy = OverflowPolicy::error;

@@ -37,7 +37,7 @@ class Engine:
     tokenizer: of a model in memory; default the one from where it was loaded.
     attention_type: "full" is exact; "sliding_window" sees the first `num_sink_tokens` and the last `window_size` tokens
         (default 1024), and what leaves the window is forgotten; "hybrid" sees these and, for each KV head, the
-        `memory_top_k` pieces of 16 tokens (default 256) that matter most of all between them, chosen anew by every token:
+        `memory_top_k` pieces of 16 tokens (default 384) that matter most of all between them, chosen anew by every token:
         nothing is forgotten. Tokens before position `hybrid_from` (default 8192) see everything, and so do `global_heads`
         KV heads of all layers, those that `qwin calibrate-heads` found to need it most.
     overflow_policy: a prompt longer than the context is refused ("error") or read with a sliding window ("window").

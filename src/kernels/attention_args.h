@@ -19,11 +19,13 @@ inline constexpr int kPartSize = 16;  // consecutive keys that memory reads or l
 inline constexpr int kPageParts = kPageSize / kPartSize;
 inline constexpr int kSplitParts = kSplitKeys / kPartSize;
 
-// Channels of K that are large in every token (k_proj biases of hundreds) and would drown the others in q8: their codes
-// have a second digit, 256 * high + low.
+// Channels of K that are large in every token (k_proj biases of hundreds) and would drown the others where numbers of
+// 8 bits share a scale. In q8 their codes have a second digit, 256 * high + low. Bounds, which need less, give 16 bits
+// to the widest of them.
 struct WideChannels {
-  const int16_t* channels = nullptr;  // [count], -1 pads to whole quads
+  const int16_t* channels = nullptr;  // [count], the widest first; -1 pads to whole quads
   int count = 0;                      // a multiple of 4
+  int in_bounds = 0;                  // how many of them bounds keep apart, likewise
 };
 
 // One KV head of one layer in a page, as byte offsets. The keys of a part lie together, for memory to read them alone.
@@ -34,9 +36,19 @@ struct KvPageLayout {
   size_t v, k_scales, v_scales, bytes;
 };
 
-// The bounds of its keys in binary16, smallest and largest of each channel: lo [head_dim] and hi [head_dim] of the
-// page, lo [head_dim, 4] and hi [head_dim, 4] of its parts of 16. Every query reads them: they lie apart from K and V.
-constexpr size_t bounds_bytes(size_t head_dim) { return 2 * (2 * head_dim + 2 * kPageParts * head_dim); }
+// The bounds of a page's keys, rounded: for each of its parts of 16 and each channel the pair (largest, -smallest).
+// Every query reads them: they lie apart from K and V. As byte offsets:
+//   0       in 8 bits, [head_dim / 2, 4, 2, 2] signed; a channel that is kept apart is 0 there
+//   wide    those kept apart in 16 bits, [num_wide, 4, 2]
+//   scales  float32, [4] of the parts' codes of 8 bits, [4] of those of 16
+struct KeyBoundsLayout {
+  size_t wide, scales, bytes;  // whole cache lines
+};
+
+constexpr KeyBoundsLayout key_bounds_layout(size_t head_dim, size_t num_wide) {
+  const size_t wide = 2 * kPageParts * head_dim, scales = wide + 4 * kPageParts * num_wide;
+  return {wide, scales, (scales + 8 * kPageParts + 63) / 64 * 64};
+}
 
 constexpr KvPageLayout kv_page_layout(KvType type, size_t head_dim, size_t num_wide) {
   if (type != KvType::q8) {
@@ -47,12 +59,12 @@ constexpr KvPageLayout kv_page_layout(KvType type, size_t head_dim, size_t num_w
   return {v, scales, scales + 4 * kPageSize, scales + 8 * kPageSize};
 }
 
-// Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 alone.
+// Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 and bounds.
 using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, const WideChannels& wide, std::byte* page,
                            size_t slot);
 
-// Writes the bounds of a part of a page whose keys are all stored, and with its last part those of the page. Numbers
-// beyond binary16 count as its largest.
+// Writes the bounds of a part whose keys are all stored. Numbers beyond binary16 count as its largest; what is not a
+// number bounds nothing.
 using BoundKeysFn = void (*)(const std::byte* page, size_t head_dim, const WideChannels& wide, int part,
                              std::byte* bounds);
 
@@ -174,16 +186,21 @@ using MergePartialsFn = void (*)(const AttentionArgs& args, const float* partial
 
 // Chooses the parts that each token of a call reads, [num_tokens, memory.top_k] as AttentionArgs::parts has them; out
 // and parts of `args` are not looked at, scratch is choice_scratch_floats().
-//   1. The score of a page for a query head is at most sum over channels of q * (q > 0 ? hi : lo): its bound.
-//   2. A softmax over the bounds of all pages for each head, then the largest over the heads of the group, ranks pages.
-//   3. The parts of the top_k first pages are ranked in the same way by their own bounds; the top_k first are read.
-// Of equals the later one goes first. Nothing but the query and earlier keys decides.
+//   1. The score of a part for a query head is at most sum over channels of |q| * (q > 0 ? largest : -smallest): its
+//      bound. |q| is rounded to 8 bits, for wide channels to as many as their number leaves room for in a sum of 32.
+//   2. A softmax over the bounds of all parts for each head, then the largest over the heads of the group, ranks parts.
+// Of equals the later one goes first; for a head whose query is not finite all are. Nothing but the query and earlier
+// keys decides.
 using ChooseMemoryFn = void (*)(const AttentionArgs& args, int32_t* parts);
 
+// What a query row's codes go up to.
+inline constexpr int kMaxNarrowQuery = 255;
+constexpr int max_wide_query(int num_wide) { return 65535 / num_wide; }  // num_wide >= 4
+
 // For pages [0, num_pages).
-constexpr size_t choice_scratch_floats(size_t group, size_t head_dim, size_t num_pages, size_t top_k) {
-  const size_t candidates = (num_pages > kPageParts * top_k ? num_pages : kPageParts * top_k) + 16;
-  return (group + 3) * candidates + group * head_dim * (kPageParts + 1);
+constexpr size_t choice_scratch_floats(size_t group, size_t head_dim, size_t num_wide, size_t num_pages) {
+  return (group + 2) * (kPageParts * (num_pages + 1) + 16) + group * kPageParts * (head_dim / 2 + num_wide) +
+         2 * (group + 4) * kPageParts;
 }
 
 // Floats of a query row as q8 reads it: three numbers and two digits a channel.

@@ -21,9 +21,10 @@ struct KvShape {
   int num_kv_heads = 0;
   int head_dim = 0;
   KvType type = KvType::f16;
-  std::vector<WideKeyChannels> wide;  // [num_layers] for q8, empty otherwise
+  std::vector<WideKeyChannels> wide;  // [num_layers], or empty: there are none
 
   int num_wide(int layer) const { return wide.empty() ? 0 : wide[static_cast<size_t>(layer)].count; }
+  int wide_in_bounds(int layer) const { return wide.empty() ? 0 : wide[static_cast<size_t>(layer)].in_bounds; }
   size_t head_bytes(int layer) const {
     return kv_page_layout(type, static_cast<size_t>(head_dim), static_cast<size_t>(num_wide(layer))).bytes;
   }
@@ -34,8 +35,9 @@ struct KvShape {
     return bytes;
   }
   size_t bounds_offset(int layer) const {
-    const size_t heads = static_cast<size_t>(layer) * static_cast<size_t>(num_kv_heads);
-    return layer_offset(num_layers) + heads * bounds_bytes(static_cast<size_t>(head_dim));
+    size_t bytes = layer_offset(num_layers);
+    for (int i = 0; i < layer; ++i) bytes += key_bounds_layout(head_dim, wide_in_bounds(i)).bytes * num_kv_heads;
+    return bytes;
   }
   size_t page_bytes() const { return bounds_offset(num_layers); }
   size_t token_bytes() const { return page_bytes() / kPageSize; }
@@ -70,6 +72,7 @@ class KvStore {
             .num_kv_heads = shape_.num_kv_heads,
             .head_dim = shape_.head_dim,
             .num_wide = shape_.num_wide(index),
+            .wide_in_bounds = shape_.wide_in_bounds(index),
             .wide_channels = shape_.wide.empty() ? nullptr : shape_.wide[static_cast<size_t>(index)].channels.data(),
             .fetcher = disk_.get()};
   }

@@ -39,8 +39,9 @@ class AttentionWork {
       num_tiles_ += tiles(range);
       num_choices_ += choices(range);
       const int64_t pages = (range.first_position + static_cast<int64_t>(range.num_tokens)) / kPageSize + 1;
-      const size_t floats = choice_scratch_floats(group_, kv.head_dim, pages, num_parts(range));
-      if (has_memory(range)) choice_scratch_floats_ = std::max(choice_scratch_floats_, floats);
+      const size_t floats = choice_scratch_floats(group_, kv.head_dim, kv.wide_in_bounds, pages);
+      // place_parts() takes two lists of them.
+      if (has_memory(range)) choice_scratch_floats_ = std::max({choice_scratch_floats_, floats, 2 * num_parts(range)});
     }
   }
 
@@ -170,7 +171,7 @@ void fetch_bounds(const KvView& kv, const AttentionArgs& args) {
   const PageRange pages = memory_pages(args, args.first_position + args.num_tokens - 1);
   for (int64_t page = pages.begin; page < pages.end; ++page)
     kv.fetcher->will_read(args.base + args.bounds + static_cast<size_t>(args.pages[page]) * args.page_stride,
-                          bounds_bytes(static_cast<size_t>(args.head_dim)));
+                          key_bounds_layout(args.head_dim, args.wide.in_bounds).bytes);
 }
 
 // What an item reads: pages in place, and the chosen parts of others, for q8 with the scales of all of the page.

@@ -13,7 +13,7 @@ namespace qwin {
 
 // Channels of K that need a second digit in q8, a list a KV head; -1 fills up shorter lists.
 struct WideKeyChannels {
-  int count = 0;                  // of a head, a multiple of 4
+  int count = 0, in_bounds = 0;   // of a head, as WideChannels has them
   std::vector<int16_t> channels;  // [num_kv_heads, count]
 };
 
@@ -28,8 +28,7 @@ class KvFetcher {
 };
 
 // Where one layer's K and V lie: head h of page p at base + p * page_stride + h * head_stride, and the bounds of its
-// keys at base + p * page_stride + bounds, head after head. For q8 with the wide channels of K: num_wide a head,
-// [num_kv_heads, num_wide].
+// keys at base + p * page_stride + bounds, head after head. With the wide channels of K, [num_kv_heads, num_wide].
 struct KvView {
   std::byte* base = nullptr;
   size_t page_stride = 0;
@@ -38,7 +37,7 @@ struct KvView {
   KvType type = KvType::f16;
   int num_kv_heads = 0;
   int head_dim = 0;
-  int num_wide = 0;
+  int num_wide = 0, wide_in_bounds = 0;  // a head, as WideChannels has them
   const int16_t* wide_channels = nullptr;
   // [num_kv_heads] the place of each head when all heads of the model are put in order of how much of a text they need;
   // nullptr: not known.
@@ -46,8 +45,10 @@ struct KvView {
   KvFetcher* fetcher = nullptr;  // nullptr: all of it is in memory
 
   std::byte* page(int32_t id) const { return base + static_cast<size_t>(id) * page_stride; }
-  size_t bounds_of(size_t head) const { return bounds + head * bounds_bytes(static_cast<size_t>(head_dim)); }
-  WideChannels wide(size_t head) const { return {wide_channels + head * static_cast<size_t>(num_wide), num_wide}; }
+  size_t bounds_of(size_t head) const { return bounds + head * key_bounds_layout(head_dim, wide_in_bounds).bytes; }
+  WideChannels wide(size_t head) const {
+    return {wide_channels + head * static_cast<size_t>(num_wide), num_wide, wide_in_bounds};
+  }
 };
 
 // Consecutive tokens of one sequence within a batch.

@@ -13,7 +13,7 @@ KvShape kv_shape(const ModelConfig& config, const ModelFiles& files, KvType type
           .num_kv_heads = static_cast<int>(config.num_kv_heads),
           .head_dim = static_cast<int>(config.head_dim),
           .type = type,
-          .wide = type == KvType::q8 ? wide_key_channels(config, files) : std::vector<WideKeyChannels>()};
+          .wide = wide_key_channels(config, files)};
 }
 
 WeightForm RunnerOptions::weight_form() const {

@@ -219,7 +219,7 @@ def test_the_plan_of_attention_is_shown():
     arguments = ("run", MODEL, "hi", "--raw", *GREEDY)
     assert as_json(*arguments)["attention"] == {"type": "full"} == as_json(*arguments, "--window", "0")["attention"]
     assert as_json(*arguments, "--attention", "hybrid")["attention"] == {  # as documented
-        "type": "hybrid", "window": 1024, "num_sink_tokens": 64, "memory_top_k": 256, "hybrid_from": 8192}
+        "type": "hybrid", "window": 1024, "num_sink_tokens": 64, "memory_top_k": 384, "hybrid_from": 8192}
     plan = as_json(*arguments, "--attention", "hybrid", "--window", "64", "--memory-top-k", "8", "--hybrid-from", "64")
     assert plan["attention"] == {
         "type": "hybrid", "window": 64, "num_sink_tokens": 64, "memory_top_k": 8, "hybrid_from": 64}

@@ -240,8 +240,7 @@ TEST(EngineInfoTest, SaysWhatWasLoaded) {
   EXPECT_EQ(info.vocab_size, 320u);
   EXPECT_EQ(info.model_context_length, 128);
   EXPECT_EQ(info.context_length, 128);
-  EXPECT_EQ(info.kv_bytes_per_token, 2u * 2 * (2 * 16 * 4 + 10 * 16 * 2 / 64))
-      << "2 layers, 2 heads of 16: K, V, bounds";
+  EXPECT_EQ(info.kv_bytes_per_token, 2u * 2 * (2 * 16 * 4 + 192 / 64)) << "2 layers, 2 heads of 16: K, V, bounds";
   EXPECT_NEAR(info.bits_per_weight, 8.5, 0.3);
 }
 

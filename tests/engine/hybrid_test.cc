@@ -303,7 +303,7 @@ TEST_P(HybridTest, PlansAreShownAndFaultsRefused) {
   EXPECT_EQ(plan({.prompt = {}, .window = 80}),
             (AttentionPlan{.type = AttentionType::sliding_window, .window = 80, .num_sink_tokens = 4}));
   EXPECT_EQ(plan({.prompt = {}, .attention_type = AttentionType::hybrid}),
-            (AttentionPlan{AttentionType::hybrid, 1024, 4, 256, 0}));
+            (AttentionPlan{AttentionType::hybrid, 1024, 4, 384, 0}));
   EXPECT_EQ(plan({.prompt = {},
                   .attention_type = AttentionType::hybrid,
                   .window = 64,

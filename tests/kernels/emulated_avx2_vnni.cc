@@ -10,6 +10,7 @@
 #include "kernels/x86/isa_256.h"
 #include "kernels/x86/gemm_tiles.h"
 #include "kernels/x86/attention_q8.h"
+#include "kernels/x86/memory.h"
 #include "kernels/kernel_cases.h"
 // clang-format on
 
@@ -18,6 +19,7 @@ namespace qwin {
 void add_emulated_avx2_vnni(CpuKernels& kernels) {
   fill_gemm_tiles(kernels.gemm_tiles);
   kernels.attention[int(KvType::q8)] = attention<Q8Attention>;
+  kernels.choose_memory = choose_memory;
 }
 
 }  // namespace qwin

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory, of every rung: the bounds of parts and pages, what is chosen by them, and attention to what was chosen, bit
+// Memory, of every rung: the bounds of parts, what is chosen by them, and attention to what was chosen, bit
 // for bit against the reference and, through it, against plain arithmetic.
 #include <gtest/gtest.h>
 
@@ -10,14 +10,13 @@
 #include <tuple>
 
 #include "core/cpu_info.h"
-#include "core/half.h"
 #include "kernels/kernel_cases.h"
 
 namespace qwin {
 
 namespace {
 
-constexpr int kNumWide = 4;
+constexpr int kNumWide = 8, kWideInBounds = 4;
 
 struct MemoryCase {
   int64_t first_position;
@@ -38,20 +37,22 @@ std::ostream& operator<<(std::ostream& out, const MemoryCase& c) {
 struct MemorySequence {
   MemorySequence(Random& random, const CpuKernels& kernels, KvType type, const MemoryCase& c)
       : dim(static_cast<size_t>(c.head_dim)),
-        wide_channels{1, static_cast<int16_t>(c.head_dim - 1), -1, -1},
-        wide{wide_channels, type == KvType::q8 ? kNumWide : 0},
+        wide_channels{0, 3, static_cast<int16_t>(c.head_dim - 1), -1, 6, 7, -1, -1},
+        wide{wide_channels, kNumWide, kWideInBounds},
         layout(kv_page_layout(type, dim, static_cast<size_t>(wide.count))),
         length(c.first_position + c.num_tokens),
         k(random_floats(random, static_cast<size_t>(length) * dim)),
         v(random_floats(random, static_cast<size_t>(length) * dim)),
         q(random_floats(random, static_cast<size_t>(kChunkDistances) * c.num_tokens * c.group * dim, 3.0f)),
-        page_bytes(layout.bytes + bounds_bytes(dim)),
+        bounds(key_bounds_layout(dim, kWideInBounds)),
+        page_bytes(layout.bytes + bounds.bytes),
         memory((length + kPageSize - 1) / kPageSize * page_bytes) {
     std::ranges::fill(memory, std::byte{0xff});  // a NaN wherever a number is read
     for (int32_t i = 0; i < (length + kPageSize - 1) / kPageSize; ++i) pages.push_back(i);
     std::ranges::shuffle(pages, random);
     for (int64_t at = 0; at < length; ++at) {
-      k[at * dim] += 30;  // a channel that never changes its sign
+      k[at * dim] += 300;  // a channel that never changes its sign
+      k[at * dim + 3] *= 80;
       kernels.store_kv[static_cast<int>(type)](k.data() + at * dim, v.data() + at * dim, dim, wide, page_of(at),
                                                static_cast<size_t>(at % kPageSize));
       if (at % kPartSize == kPartSize - 1) {
@@ -94,6 +95,7 @@ struct MemorySequence {
   int64_t length;
   GuardedArray<float> k, v;
   GuardedArray<float> q;  // [3, num_tokens, group * head_dim]
+  KeyBoundsLayout bounds;
   size_t page_bytes;
   GuardedArray<std::byte> memory;
   std::vector<int32_t> pages;
@@ -106,7 +108,8 @@ class MemoryTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> {
   static GuardedArray<int32_t> choose(const CpuKernels& kernels, const MemoryCase& c, MemorySequence& sequence) {
     GuardedArray<int32_t> parts(static_cast<size_t>(c.num_tokens) * c.top_k);
     std::ranges::fill(parts, 12345);
-    GuardedArray<float> scratch(choice_scratch_floats(c.group, sequence.dim, sequence.length / kPageSize + 1, c.top_k));
+    GuardedArray<float> scratch(
+        choice_scratch_floats(c.group, sequence.dim, kWideInBounds, sequence.length / kPageSize + 1));
     std::ranges::fill(scratch, std::nanf(""));
     kernels.choose_memory(sequence.args(c, nullptr, scratch.data(), nullptr), parts.data());
     return parts;
@@ -138,7 +141,7 @@ class MemoryTest : public testing::TestWithParam<std::tuple<CpuIsa, KvType>> {
 };
 
 const MemoryCase kCases[] = {
-    {900, 3, 7, 64, 20},                  // more pages than are looked into
+    {900, 3, 7, 64, 20},
     {700, 5, 2, 32, 16, 100},             // a window whose border is within a page
     {500, 4, 6, 128, 3, 64, 128},         // fewer parts than a page has
     {300, 70, 1, 16, 5, 64, 0},           // no sinks; the window moves on within the call
@@ -147,7 +150,7 @@ const MemoryCase kCases[] = {
     {400, 40, 3, 32, 6, 64, 64, 420},     // the first queries see everything
     {60, 20, 2, 16, 8},                   // nothing has left the window yet
     {900, 3, 7, 64, 22, 64, 64, 0, 192},  // parts of three chunk distances
-    {700, 4, 2, 32, 80, 64, 0, 0, 320},   // all pages are looked into
+    {700, 4, 2, 32, 80, 64, 0, 0, 320},   // everything, of three distances
     {513, 9, 1, 48, 1000, 64, 64, 0, 64},
 };
 
@@ -203,7 +206,7 @@ TEST_P(MemoryTest, AQueryChoosesAloneWhatItChoosesAmongOthers) {
       one.first_position += token;
       one.num_tokens = 1;
       GuardedArray<float> out(columns), scratch(attention_scratch_floats(c.group, sequence.dim, kNumWide) +
-                                                choice_scratch_floats(c.group, sequence.dim, 64, c.top_k));
+                                                choice_scratch_floats(c.group, sequence.dim, kWideInBounds, 64));
       GuardedArray<int32_t> own(c.top_k);
       AttentionArgs args = sequence.args(one, out.data(), scratch.data(), own.data());
       for (const float** q : {&args.q, &args.chunks.previous, &args.chunks.earlier}) *q += token * columns;
@@ -233,30 +236,78 @@ TEST_P(MemoryTest, WhatIsChosenIsSeenAtItsTruePlace) {
   }
 }
 
+template <typename T>
+T at(const std::byte* bytes, size_t index) {
+  T value;
+  std::memcpy(&value, bytes + index * sizeof(T), sizeof value);
+  return value;
+}
+
 TEST_P(MemoryTest, BoundsAreThoseOfTheStoredKeys) {
   const MemoryCase c{256, 1, 1, 48, 4};
   MemorySequence sequence(random_, kernels_, type(), c);
-  for (int64_t page = 0; page < 4; ++page) {
-    const auto* bounds = reinterpret_cast<const uint16_t*>(sequence.bounds_of(page * kPageSize));
+  for (size_t part = 0; part < 4 * kPageParts; ++part) {
+    const size_t in_page = part % kPageParts;
+    const std::byte* const bounds = sequence.bounds_of(static_cast<int64_t>(part * kPartSize));
+    const float narrow_scale = at<float>(bounds + sequence.bounds.scales, in_page),
+                wide_scale = at<float>(bounds + sequence.bounds.scales, kPageParts + in_page);
+    float largest_narrow = 0;
     for (size_t d = 0; d < sequence.dim; ++d) {
-      float page_lo = 1e30f, page_hi = -1e30f;
-      for (size_t part = 0; part < kPageParts; ++part) {
-        float lo = 1e30f, hi = -1e30f;
-        for (size_t at = 0; at < kPartSize; ++at) {
-          const float key = sequence.k[(page * kPageSize + part * kPartSize + at) * sequence.dim + d];
-          lo = std::min(lo, key), hi = std::max(hi, key);
-        }
-        // Half a unit of q8, and of binary16.
-        const float tolerance = type() == KvType::q8 ? 0.15f : 0.02f;
-        ASSERT_NEAR(half_to_float(bounds[2 * sequence.dim + kPageParts * d + part]), lo, tolerance) << d;
-        ASSERT_NEAR(half_to_float(bounds[6 * sequence.dim + kPageParts * d + part]), hi, tolerance) << d;
-        page_lo = std::min(page_lo, half_to_float(bounds[2 * sequence.dim + kPageParts * d + part]));
-        page_hi = std::max(page_hi, half_to_float(bounds[6 * sequence.dim + kPageParts * d + part]));
+      float lo = 1e30f, hi = -1e30f;
+      for (size_t i = 0; i < kPartSize; ++i) {
+        const float key = sequence.k[(part * kPartSize + i) * sequence.dim + d];
+        lo = std::min(lo, key), hi = std::max(hi, key);
       }
-      ASSERT_EQ(half_to_float(bounds[d]), page_lo) << d;
-      ASSERT_EQ(half_to_float(bounds[sequence.dim + d]), page_hi) << d;
+      const size_t narrow = (d / 2 * kPageParts + in_page) * 4 + d % 2 * 2;
+      const int16_t *const wide_begin = sequence.wide_channels, *const wide_end = wide_begin + kWideInBounds;
+      const int16_t* const wide = std::find(wide_begin, wide_end, static_cast<int16_t>(d));
+      // Half a unit of q8, of binary16, and of the bounds themselves.
+      const float stored = type() == KvType::q8 ? 0.15f + std::fabs(hi) / 100 : 0.02f + std::fabs(hi) / 2000;
+      if (wide == wide_end) {
+        largest_narrow = std::max({largest_narrow, std::fabs(lo), std::fabs(hi)});
+        ASSERT_NEAR(at<int8_t>(bounds, narrow) * narrow_scale, hi, stored + narrow_scale / 2) << d;
+        ASSERT_NEAR(at<int8_t>(bounds, narrow + 1) * narrow_scale, -lo, stored + narrow_scale / 2) << d;
+      } else {
+        const size_t place = (static_cast<size_t>(wide - wide_begin) * kPageParts + in_page) * 2;
+        ASSERT_EQ(at<int8_t>(bounds, narrow) | at<int8_t>(bounds, narrow + 1), 0) << d;
+        ASSERT_NEAR(at<int16_t>(bounds + sequence.bounds.wide, place) * wide_scale, hi, stored) << d;
+        ASSERT_NEAR(at<int16_t>(bounds + sequence.bounds.wide, place + 1) * wide_scale, -lo, stored) << d;
+      }
     }
+    ASSERT_NEAR(narrow_scale, largest_narrow / 127, largest_narrow / 1000) << "as fine as 8 bits allow";
+    ASSERT_LT(wide_scale, 0.02f);
   }
+}
+
+// Of so many parts those come first whose bounds are highest, in plain arithmetic.
+TEST_P(MemoryTest, WhatIsChosenHasTheHighestBounds) {
+  const MemoryCase c{1500, 1, 1, 64, 12};
+  MemorySequence sequence(random_, kernels_, type(), c);
+  const GuardedArray<int32_t> parts = choose(kernels_, c, sequence);
+  const auto bound = [&](int32_t part) {
+    double sum = 0;
+    for (size_t d = 0; d < sequence.dim; ++d) {
+      double best = -1e30;
+      for (int64_t i = 0; i < kPartSize; ++i) {
+        const float key =
+            sequence.k[(int64_t{part} * kPartSize + i) * static_cast<int64_t>(sequence.dim) + static_cast<int64_t>(d)];
+        best = std::max(best, double{sequence.q[d]} * key);
+      }
+      sum += best;
+    }
+    return sum;
+  };
+  double lowest_chosen = 1e30, highest_left = -1e30;
+  const int32_t begin = 4, end = (1500 - 64 + 1) / 64 * 4;
+  for (int32_t part = begin; part < end; ++part) {
+    if (std::ranges::find(parts, part) != parts.end())
+      lowest_chosen = std::min(lowest_chosen, bound(part));
+    else
+      highest_left = std::max(highest_left, bound(part));
+  }
+  // 64 channels with |q| up to 3 against steps of about .03, those kept apart with their keys in q8.
+  EXPECT_GT(lowest_chosen, highest_left - (type() == KvType::q8 ? 12 : 3));
+  EXPECT_LT(lowest_chosen, 1e29);
 }
 
 // One key that matches the query among thousands that do not: wherever it lies, its part is chosen.
@@ -266,6 +317,7 @@ TEST_P(MemoryTest, AKeyThatMatchesIsFound) {
     MemorySequence sequence(random_, kernels_, type(), c);
     GuardedArray<float> k(sequence.dim);
     for (size_t d = 0; d < sequence.dim; ++d) k[d] = 2 * sequence.q[sequence.dim + d];
+    k[0] += 300, k[3] *= 80;  // as those of the others
     kernels_.store_kv[static_cast<int>(type())](k.data(), k.data(), sequence.dim, sequence.wide,
                                                 sequence.page_of(needle), needle % kPageSize);
     for (int part = 0; part < kPageParts; ++part) {

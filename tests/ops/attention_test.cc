@@ -60,14 +60,14 @@ class Cache {
   explicit Cache(KvType type) : memory_(kPages * page_bytes(type)), type_(type) {}
   KvView view() const {
     const size_t head = head_bytes(type_), bounds = kKvHeads * head;
-    return {memory_.data(), page_bytes(type_), head, bounds, type_, kKvHeads, kHeadDim, num_wide(type_), kWide};
+    return {memory_.data(), page_bytes(type_), head, bounds, type_, kKvHeads, kHeadDim, num_wide(type_), 0, kWide};
   }
   size_t bytes() const { return kPages * page_bytes(type_); }
 
  private:
   static int num_wide(KvType type) { return type == KvType::q8 ? kNumWide : 0; }
   static size_t head_bytes(KvType type) { return kv_page_layout(type, kHeadDim, num_wide(type)).bytes; }
-  static size_t page_bytes(KvType type) { return kKvHeads * (head_bytes(type) + bounds_bytes(kHeadDim)); }
+  static size_t page_bytes(KvType type) { return kKvHeads * (head_bytes(type) + key_bounds_layout(kHeadDim, 0).bytes); }
   Buffer memory_;
   KvType type_;
 };
@@ -251,7 +251,7 @@ TEST_P(AttentionOpTest, SaysWhatItWillReadAndReadsNothingElse) {
     const KvPageLayout layout = kv_page_layout(type, kHeadDim, type == KvType::q8 ? kNumWide : 0);
     const size_t keys = type == KvType::q8 ? layout.k_scales : layout.bytes, part = keys / 4 + (layout.bytes - keys);
     EXPECT_EQ(check(type, {64, 64, 0, {1, 0}}, 1, {}),
-              kKvHeads * (3 * layout.bytes + 7 * bounds_bytes(kHeadDim) + part));
+              kKvHeads * (3 * layout.bytes + 7 * key_bounds_layout(kHeadDim, 0).bytes + part));
   }
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The specification of what memory is chosen by: bounds on the scores of a page's keys and of its parts (after Quest,
-// arXiv 2406.10774), ranked by a softmax for each query head. Every rung uses these bounds as they are stored here.
+// The specification of what memory is chosen by: bounds on the scores of the keys of a part (after Quest, arXiv
+// 2406.10774), ranked by a softmax for each query head. Every rung uses these bounds as they are stored here.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <vector>
@@ -16,83 +17,153 @@ namespace qwin {
 namespace {
 
 constexpr float kLargestHalf = 65504.0f;
+constexpr float kMaxNarrow = 127, kMaxWide = 32767;
+constexpr float kMinScale = 1e-30f;  // below it a reciprocal could be infinite: such numbers are zero
 
-// lo [head_dim] and hi [head_dim] of the page, then lo [head_dim, 4] and hi [head_dim, 4] of its parts.
-template <typename Half>
-struct Bounds {
-  Bounds(Half* bounds, size_t head_dim)
-      : lo(bounds), hi(lo + head_dim), part_lo(hi + head_dim), part_hi(part_lo + kPageParts * head_dim) {}
-  Half *lo, *hi, *part_lo, *part_hi;
+int code_of(float x, float inverse) { return static_cast<int>(std::nearbyint(x * inverse)); }
+
+// Of one page, as KeyBoundsLayout says.
+template <typename Byte>
+class PageBounds {
+ public:
+  PageBounds(Byte* bytes, size_t head_dim, const WideChannels& wide)
+      : layout_(key_bounds_layout(head_dim, static_cast<size_t>(wide.in_bounds))), bytes_(bytes) {}
+
+  // The larger of the pair first, then the smaller with its sign turned.
+  Byte* narrow(size_t channel, int part) const {
+    return bytes_ + ((channel / 2 * kPageParts + static_cast<size_t>(part)) * 2 + channel % 2) * 2;
+  }
+  Byte* wide(int i, int part) const { return bytes_ + layout_.wide + static_cast<size_t>(i * kPageParts + part) * 4; }
+  Byte* narrow_scale(int part) const { return bytes_ + layout_.scales + static_cast<size_t>(part) * 4; }
+  Byte* wide_scale(int part) const { return bytes_ + layout_.scales + static_cast<size_t>(kPageParts + part) * 4; }
+
+ private:
+  KeyBoundsLayout layout_;
+  Byte* bytes_;
 };
+
+// Which place in the list of those that bounds keep apart a channel has, or -1.
+std::vector<int> wide_places(size_t head_dim, const WideChannels& wide) {
+  std::vector<int> places(head_dim, -1);
+  for (int i = 0; i < wide.in_bounds; ++i) {
+    if (wide.channels[i] >= 0) places[wide.channels[i]] = i;
+  }
+  return places;
+}
 
 template <typename Page>
 void bound_keys(const std::byte* page, size_t head_dim, const WideChannels& wide, int part, std::byte* bounds) {
   const Page keys(static_cast<int>(head_dim), wide, page);
-  const Bounds to(reinterpret_cast<uint16_t*>(bounds), head_dim);
+  const PageBounds to(bounds, head_dim, wide);
+  const std::vector<int> places = wide_places(head_dim, wide);
+  std::vector<float> largest(head_dim), smallest(head_dim);
+  float narrow_max = 0, wide_max = 0;
   for (size_t d = 0; d < head_dim; ++d) {
     float lo = kLargestHalf, hi = -kLargestHalf;
     for (int slot = part * kPartSize; slot < (part + 1) * kPartSize; ++slot) {
       const float key = keys.key(d, slot);
-      lo = key < lo ? key : lo;  // what is not a number bounds nothing
+      lo = key < lo ? key : lo;
       hi = key > hi ? key : hi;
     }
-    to.part_lo[kPageParts * d + part] = float_to_half(std::max(lo, -kLargestHalf));
-    to.part_hi[kPageParts * d + part] = float_to_half(std::min(hi, kLargestHalf));
-    if (part + 1 < kPageParts) continue;
-    const auto less = [](uint16_t a, uint16_t b) { return half_to_float(a) < half_to_float(b); };
-    to.lo[d] = *std::min_element(to.part_lo + kPageParts * d, to.part_lo + kPageParts * (d + 1), less);
-    to.hi[d] = *std::max_element(to.part_hi + kPageParts * d, to.part_hi + kPageParts * (d + 1), less);
+    largest[d] = lo > hi ? 0 : std::min(hi, kLargestHalf), smallest[d] = lo > hi ? 0 : std::max(lo, -kLargestHalf);
+    float& max = places[d] < 0 ? narrow_max : wide_max;
+    max = std::max({max, std::fabs(largest[d]), std::fabs(smallest[d])});
   }
-}
-
-Bounds<const uint16_t> bounds_of(const AttentionArgs& args, int64_t page) {
-  const std::byte* block = args.base + static_cast<size_t>(args.pages[page]) * args.page_stride;
-  return {reinterpret_cast<const uint16_t*>(block + args.bounds), static_cast<size_t>(args.head_dim)};
-}
-
-float page_bound(const AttentionArgs& args, const float* q, int64_t page) {
-  const auto bounds = bounds_of(args, page);
-  float lanes[16] = {};
-  for (int d = 0; d < args.head_dim; ++d) {
-    lanes[d % 16] = std::fma(q[d], half_to_float((q[d] > 0 ? bounds.hi : bounds.lo)[d]), lanes[d % 16]);
+  const float narrow_inverse = narrow_max > kMinScale ? kMaxNarrow / narrow_max : 0,
+              wide_inverse = wide_max > kMinScale ? kMaxWide / wide_max : 0,
+              narrow_scale = narrow_max > kMinScale ? narrow_max / kMaxNarrow : 0,
+              wide_scale = wide_max > kMinScale ? wide_max / kMaxWide : 0;
+  for (int i = 0; i < wide.in_bounds; ++i) std::memset(to.wide(i, part), 0, 4);  // where the list is filled up
+  for (size_t d = 0; d < head_dim; ++d) {
+    std::memset(to.narrow(d, part), 0, 2);
+    if (places[d] < 0) {
+      const int8_t pair[2] = {static_cast<int8_t>(code_of(largest[d], narrow_inverse)),
+                              static_cast<int8_t>(code_of(-smallest[d], narrow_inverse))};
+      std::memcpy(to.narrow(d, part), pair, sizeof pair);
+    } else {
+      const int16_t pair[2] = {static_cast<int16_t>(code_of(largest[d], wide_inverse)),
+                               static_cast<int16_t>(code_of(-smallest[d], wide_inverse))};
+      std::memcpy(to.wide(places[d], part), pair, sizeof pair);
+    }
   }
-  return reduce_lanes(lanes) * args.softmax_scale;
+  std::memcpy(to.narrow_scale(part), &narrow_scale, 4);
+  std::memcpy(to.wide_scale(part), &wide_scale, 4);
 }
 
-float part_bound(const AttentionArgs& args, const float* q, int64_t part) {
-  const auto bounds = bounds_of(args, part / kPageParts);
-  float lanes[4] = {};
-  for (int d = 0; d < args.head_dim; ++d) {
-    const uint16_t* bound = q[d] > 0 ? bounds.part_hi : bounds.part_lo;
-    lanes[d % 4] = std::fma(q[d], half_to_float(bound[kPageParts * d + part % kPageParts]), lanes[d % 4]);
+template <typename T>
+T value_at(const std::byte* bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+// A query head as bounds meet it.
+struct BoundQuery {
+  BoundQuery(const AttentionArgs& args, const float* q)
+      : places(wide_places(static_cast<size_t>(args.head_dim), args.wide)), codes(places.size()) {
+    float narrow_max = 0, wide_max = 0;
+    bool finite = true;
+    for (size_t d = 0; d < codes.size(); ++d) {
+      finite &= std::isfinite(q[d]);
+      float& max = places[d] < 0 ? narrow_max : wide_max;
+      max = std::fmax(max, std::fabs(q[d]));
+    }
+    if (!finite) return;
+    const auto narrow_limit = static_cast<float>(kMaxNarrowQuery);
+    const auto wide_limit = static_cast<float>(args.wide.in_bounds > 0 ? max_wide_query(args.wide.in_bounds) : 0);
+    const float narrow_inverse = narrow_max > kMinScale ? narrow_limit / narrow_max : 0,
+                wide_inverse = wide_max > kMinScale ? wide_limit / wide_max : 0;
+    narrow_unit = narrow_max > kMinScale ? narrow_max / narrow_limit * args.softmax_scale : 0;
+    wide_unit = wide_max > kMinScale ? wide_max / wide_limit * args.softmax_scale : 0;
+    for (size_t d = 0; d < codes.size(); ++d) codes[d] = code_of(q[d], places[d] < 0 ? narrow_inverse : wide_inverse);
   }
-  return ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * args.softmax_scale;
+
+  std::vector<int> places;
+  std::vector<int> codes;
+  float narrow_unit = 0, wide_unit = 0;
+};
+
+float part_bound(const AttentionArgs& args, const BoundQuery& query, int64_t at) {
+  const std::byte* block = args.base + static_cast<size_t>(args.pages[at / kPageParts]) * args.page_stride;
+  const PageBounds bounds(block + args.bounds, static_cast<size_t>(args.head_dim), args.wide);
+  const int part = static_cast<int>(at % kPageParts);
+  int32_t narrow = 0, wide = 0;
+  for (size_t d = 0; d < query.codes.size(); ++d) {
+    const int code = query.codes[d], side = code > 0 ? 0 : 1;
+    if (query.places[d] < 0) {
+      narrow += std::abs(code) * value_at<int8_t>(bounds.narrow(d, part) + side);
+    } else {
+      wide += std::abs(code) * value_at<int16_t>(bounds.wide(query.places[d], part) + 2 * side);
+    }
+  }
+  const float score = static_cast<float>(narrow) * value_at<float>(bounds.narrow_scale(part)) * query.narrow_unit;
+  if (args.wide.in_bounds == 0) return score;
+  return std::fma(static_cast<float>(wide) * value_at<float>(bounds.wide_scale(part)), query.wide_unit, score);
 }
 
-// The `count` candidates, of so many keys each, that some head of the group gives most of its softmax, in their old
-// order.
-template <typename F>
-std::vector<int64_t> first_ranks(const AttentionArgs& args, int token, std::vector<int64_t> candidates, size_t count,
-                                 int64_t candidate_keys, F&& bound) {
-  if (candidates.size() <= count) return candidates;
-  std::vector<float> ranks(candidates.size()), e(candidates.size());
+// The `count` of these parts that some head of the group gives most of its softmax, in their old order.
+std::vector<int64_t> first_ranks(const AttentionArgs& args, int token, const std::vector<int64_t>& parts,
+                                 size_t count) {
+  if (parts.size() <= count) return parts;
+  std::vector<float> ranks(parts.size()), e(parts.size());
   for (int head = 0; head < args.group; ++head) {
     const size_t offset = static_cast<size_t>(token) * args.q_stride + static_cast<size_t>(head) * args.head_dim;
+    std::vector<BoundQuery> queries;  // in every rotation that some key meets
+    for (int i = 0; i <= chunk_distance(args, 0); ++i) queries.emplace_back(args, queries_at(args, i) + offset);
     float max = -std::numeric_limits<float>::infinity(), lanes[16] = {};
     for (size_t i = 0; i < e.size(); ++i) {
-      const int distance = chunk_distance(args, candidates[i] * candidate_keys);
-      e[i] = bound(args, queries_at(args, distance) + offset, candidates[i]);
+      e[i] = part_bound(args, queries[chunk_distance(args, parts[i] * kPartSize)], parts[i]);
       max = e[i] > max ? e[i] : max;
     }
     for (size_t i = 0; i < e.size(); ++i) lanes[i % 16] += e[i] = exp_reference(e[i] - max);
     const float inverse = 1.0f / reduce_lanes(lanes);
     for (size_t i = 0; i < e.size(); ++i) ranks[i] = e[i] * inverse > ranks[i] ? e[i] * inverse : ranks[i];
   }
-  std::vector<size_t> order(candidates.size());
+  std::vector<size_t> order(parts.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = order.size() - 1 - i;  // of equals the later one
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return ranks[a] > ranks[b]; });
   std::vector<int64_t> chosen;
-  for (size_t i = 0; i < count; ++i) chosen.push_back(candidates[order[i]]);
+  for (size_t i = 0; i < count; ++i) chosen.push_back(parts[order[i]]);
   std::ranges::sort(chosen);
   return chosen;
 }
@@ -101,12 +172,9 @@ void choose_memory_reference(const AttentionArgs& args, int32_t* parts) {
   const auto top_k = static_cast<size_t>(args.memory.top_k);
   for (int token = 0; token < args.num_tokens; ++token, parts += top_k) {
     const PageRange range = memory_pages(args, args.first_position + token);
-    std::vector<int64_t> pages, candidates;
-    for (int64_t page = range.begin; page < range.end; ++page) pages.push_back(page);
-    for (const int64_t page : first_ranks(args, token, pages, top_k, kPageSize, page_bound)) {
-      for (int64_t part = 0; part < kPageParts; ++part) candidates.push_back(page * kPageParts + part);
-    }
-    const std::vector<int64_t> chosen = first_ranks(args, token, candidates, top_k, kPartSize, part_bound);
+    std::vector<int64_t> all;
+    for (int64_t part = range.begin * kPageParts; part < range.end * kPageParts; ++part) all.push_back(part);
+    const std::vector<int64_t> chosen = first_ranks(args, token, all, top_k);
     for (size_t i = 0; i < top_k; ++i) parts[i] = i < chosen.size() ? static_cast<int32_t>(chosen[i]) : -1;
   }
 }

@@ -36,11 +36,5 @@ inline float reduce_lanes(const Isa::Float (&lanes)[kLaneParts]) {
   return Isa::reduce_add(lanes[0]);
 }
 
-// The four sums that the second half of reduce_lanes() adds up.
-inline __m128 fold_lanes(const Isa::Float (&lanes)[kLaneParts]) {
-  if constexpr (kLaneParts == 2) return Isa::fold(Isa::add_float(lanes[0], lanes[1]));
-  return Isa::fold(lanes[0]);
-}
-
 }  // namespace
 }  // namespace qwin

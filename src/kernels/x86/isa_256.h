@@ -114,10 +114,16 @@ struct Isa {
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
   }
-  // Four sums of every fourth lane.
-  static __m128 fold(Float a) { return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); }
+  // Four sums of every fourth lane, of each row side by side.
+  static Int fold_rows(const Int (&rows)[2]) {
+    return _mm256_add_epi32(_mm256_permute2x128_si256(rows[0], rows[1], 0x20),
+                            _mm256_permute2x128_si256(rows[0], rows[1], 0x31));
+  }
+  // The n-th four lanes.
+  static __m128 quarter(Float a, int n) { return n == 0 ? _mm256_castps256_ps128(a) : _mm256_extractf128_ps(a, 1); }
+  static Float repeat_quarter(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
   static float reduce_add(Float a) {
-    __m128 s = fold(a);
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
   }

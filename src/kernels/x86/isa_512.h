@@ -109,11 +109,23 @@ struct Isa {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), a);
   }
   static float reduce_max(Float a) { return _mm512_reduce_max_ps(a); }
-  // Four sums of every fourth lane: (a0 + a8) + (a4 + a12), …
-  static __m128 fold(Float a) {
-    const __m256 s = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+  // Four sums of every fourth lane, of each row side by side.
+  static Int fold_rows(const Int (&rows)[4]) {
+    const auto fold = [](Int a, Int b) {
+      return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+    };
+    return fold(fold(rows[0], rows[1]), fold(rows[2], rows[3]));
   }
+  // The n-th four lanes.
+  static __m128 quarter(Float a, int n) {
+    switch (n) {
+      case 0: return _mm512_castps512_ps128(a);
+      case 1: return _mm512_extractf32x4_ps(a, 1);
+      case 2: return _mm512_extractf32x4_ps(a, 2);
+      default: return _mm512_extractf32x4_ps(a, 3);
+    }
+  }
+  static Float repeat_quarter(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
   static float reduce_add(Float a) { return _mm512_reduce_add_ps(a); }
   static int reduce_add_int(Int a) { return _mm512_reduce_add_epi32(a); }
   static Int to_int(Float a) { return _mm512_cvtps_epi32(a); }

@@ -142,18 +142,30 @@ inline void softmax_row(float* p, int num_keys, float* row_max, float* row_sum) 
   *row_sum = reduce_lanes(lanes);
 }
 
-inline void merge_row(const Partials& from, const Partials& into, int row) {
-  const float a = into.max[row], b = from.max[row], max = a > b ? a : b;
-  const float keep = exp_scalar(a - max), weight = exp_scalar(b - max);
-  const Isa::Float keep_all = Isa::set_float(keep), weight_all = Isa::set_float(weight);
-  float* acc = into.acc + size_t(row) * into.head_dim;
-  const float* add = from.acc + size_t(row) * into.head_dim;
-  for (size_t d = 0; d < into.head_dim; d += kW) {
-    const Isa::Float kept = Isa::mul_float(Isa::load_float(acc + d), keep_all);
-    Isa::store_float(acc + d, Isa::fma(Isa::load_float(add + d), weight_all, kept));
+// Adds `from` to `into`, as many rows at a time as a vector has lanes.
+inline void merge_rows(const AttentionArgs& args, const Partials& from, const Partials& into) {
+  const int rows = num_rows_of(args);
+  for (int first = 0; first < rows; first += kW) {
+    const size_t count = size_t(rows - first < kW ? rows - first : kW);
+    const Isa::Float a = Isa::load_partial(into.max + first, count), b = Isa::load_partial(from.max + first, count);
+    const Isa::Float max = Isa::max(a, b);
+    alignas(64) float maxima[kW], keep[kW], weights[kW];
+    Isa::store_float(maxima, max);
+    Isa::store_float(keep, exp_vector(Isa::sub_float(a, max)));
+    Isa::store_float(weights, exp_vector(Isa::sub_float(b, max)));
+    for (size_t i = 0; i < count; ++i) {
+      const size_t row = size_t(first) + i;
+      const Isa::Float keep_all = Isa::set_float(keep[i]), weight_all = Isa::set_float(weights[i]);
+      float* acc = into.acc + row * into.head_dim;
+      const float* add = from.acc + row * into.head_dim;
+      for (size_t d = 0; d < into.head_dim; d += kW) {
+        const Isa::Float kept = Isa::mul_float(Isa::load_float(acc + d), keep_all);
+        Isa::store_float(acc + d, Isa::fma(Isa::load_float(add + d), weight_all, kept));
+      }
+      into.sum[row] = __builtin_fmaf(from.sum[row], weights[i], into.sum[row] * keep[i]);
+      into.max[row] = maxima[i];
+    }
   }
-  into.sum[row] = __builtin_fmaf(from.sum[row], weight, into.sum[row] * keep);
-  into.max[row] = max;
 }
 
 inline void clear(const AttentionArgs& args, const Partials& state) {
@@ -253,7 +265,7 @@ void attention(const AttentionArgs& args, int begin, int end, float* partials) {
       attend_memory(type, args, i - splits.num_in_place, i + 1 == end, out);
     }
     if (partials != nullptr) continue;
-    for (int row = 0; row < rows.end; ++row) merge_row(partial, state, row);
+    merge_rows(args, partial, state);
   }
   if (partials == nullptr) write_result(args, state);
 }
@@ -264,7 +276,7 @@ inline void merge_partials(const AttentionArgs& args, const float* partials) {
   clear(args, state);
   for (int i = 0; i < visible_splits(args).count; ++i) {
     const Partials partial(args, const_cast<float*>(partials) + size_t(i) * floats);
-    for (int row = 0; row < num_rows_of(args); ++row) merge_row(partial, state, row);
+    merge_rows(args, partial, state);
   }
   write_result(args, state);
 }

@@ -6,6 +6,7 @@
 namespace qwin {
 namespace {
 
+// Requires: x <= 0 (softmax) or the caller bounds it below 88.
 inline Isa::Float exp_vector(Isa::Float x) {
   const Isa::Float lowest = Isa::set_float(-87.0f);
   const Isa::Float n = Isa::round(Isa::mul_float(x, Isa::set_float(1.44269504088896341f)));
@@ -20,13 +21,6 @@ inline Isa::Float exp_vector(Isa::Float x) {
   p = Isa::fma(p, Isa::mul_float(r, r), r);
   p = Isa::add_float(p, Isa::set_float(1.0f));
   return Isa::zero_below(x, lowest, Isa::scale_by_power(p, n));  // also for -infinity
-}
-
-// Requires: x <= 0 (softmax) or the caller bounds it below 88.
-inline float exp_scalar(float x) {
-  float lanes[Isa::kRows];
-  Isa::store_float(lanes, exp_vector(Isa::set_float(x)));
-  return lanes[0];
 }
 
 constexpr int kLaneParts = 16 / Isa::kRows;  // vectors that make up the 16 lanes of a long sum

@@ -92,6 +92,7 @@ struct Isa {
   static Float fnma(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
   static Float mul_float(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static Float add_float(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float sub_float(Float a, Float b) { return _mm512_sub_ps(a, b); }
   static Float broadcast_float(const float* p) { return _mm512_set1_ps(*p); }
   static Float load_float(const float* p) { return _mm512_loadu_ps(p); }
   static void store_float(float* p, Float a) { _mm512_storeu_ps(p, a); }

@@ -40,9 +40,9 @@ PLANS = ({}, {"attention_type": "full"}, {"window_size": 100, "memory_top_k": 9}
          {"attention_type": "sliding_window", "window_size": 80})
 
 
-def answer(engine, prompt, seed):
+def answer(engine, prompt, seed, tokens=12):
     # Log-probabilities of the prompt need every position computed; without them the cache serves what it has.
-    result = engine.generate(prompt, 12, temperature=0.8, seed=seed, logprobs=3, prompt_logprobs=seed % 4 == 0,
+    result = engine.generate(prompt, tokens, temperature=0.8, seed=seed, logprobs=3, prompt_logprobs=seed % 4 == 0,
                              ignore_eos=True, with_details=True, **PLANS[seed % len(PLANS)])
     return repr((result.token_ids, result.logprobs, result.prompt_logprobs))
 
@@ -60,12 +60,12 @@ def test_one_answer_whatever_else_runs(name, kv_type):
             assert ask_together(engine, prompts[:others], rng) == alone[:others], f"{others} at once"
 
 
-def ask_together(engine, prompts, rng):
+def ask_together(engine, prompts, rng, tokens=12):
     answers = [""] * len(prompts)
 
     def ask(seed, pause):
         time.sleep(pause)
-        answers[seed] = answer(engine, prompts[seed], seed)
+        answers[seed] = answer(engine, prompts[seed], seed, tokens)
 
     threads = [threading.Thread(target=ask, args=(seed, rng.random() * 0.5)) for seed in range(len(prompts))]
     for thread in threads:
@@ -79,13 +79,14 @@ def test_memory_survives_pre_emption_and_a_restart(name, tmp_path):
     rng = random.Random(21)
     shared = [rng.randrange(100, 150_000) for _ in range(700)]
     prompts = [shared[: 300 + 50 * i] + [rng.randrange(100, 150_000) for _ in range(100)] for i in range(8)]
+    tokens = 130  # two pages: those that were let in grow beyond what there is
     with qwin.Engine(name, kv_memory=1 << 30, max_batch_size=1, prefix_cache=False, **HYBRID) as engine:
-        alone = [answer(engine, prompt, seed) for seed, prompt in enumerate(prompts)]
+        alone = [answer(engine, prompt, seed, tokens) for seed, prompt in enumerate(prompts)]
         page = 64 * engine.info["kv_bytes_per_token"]
     options = {"kv_memory": 24 * page, "context_length": 1024, "max_batch_size": 6, "cache_dir": tmp_path, **HYBRID}
     with qwin.Engine(name, **options) as engine:
-        assert ask_together(engine, prompts, rng) == alone
+        assert ask_together(engine, prompts, rng, tokens) == alone
         assert engine.stats["preemptions"] > 0
     with qwin.Engine(name, **options) as engine:
-        assert ask_together(engine, prompts, rng) == alone
+        assert ask_together(engine, prompts, rng, tokens) == alone
         assert engine.stats["prefix_cache_hit_tokens"] > 8 * 64

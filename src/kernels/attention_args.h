@@ -59,7 +59,7 @@ constexpr KvPageLayout kv_page_layout(KvType type, size_t head_dim, size_t num_w
   return {v, scales, scales + 4 * kPageSize, scales + 8 * kPageSize};
 }
 
-// Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 and bounds.
+// Stores the K and V of one token, [head_dim] each; `slot` is its place in the page. `wide` concerns q8 alone.
 using StoreKvFn = void (*)(const float* k, const float* v, size_t head_dim, const WideChannels& wide, std::byte* page,
                            size_t slot);
 

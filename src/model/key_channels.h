@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which channels of K a checkpoint makes large in every token: 8-bit storage gives them a second digit.
+// Which channels of K a checkpoint makes large in every token: where numbers share 8 bits they need more.
 #pragma once
 
 #include <vector>

@@ -11,7 +11,7 @@
 
 namespace qwin {
 
-// Channels of K that need a second digit in q8, a list a KV head; -1 fills up shorter lists.
+// WideChannels of a layer, a list a KV head; -1 fills up shorter lists.
 struct WideKeyChannels {
   int count = 0, in_bounds = 0;   // of a head, as WideChannels has them
   std::vector<int16_t> channels;  // [num_kv_heads, count]

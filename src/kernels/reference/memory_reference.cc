@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <span>
 #include <vector>
 
 #include "kernels/cpu_kernels.h"
@@ -18,9 +17,16 @@ namespace {
 
 constexpr float kLargestHalf = 65504.0f;
 constexpr float kMaxNarrow = 127, kMaxWide = 32767;
-constexpr float kMinScale = 1e-30f;  // below it a reciprocal could be infinite: such numbers are zero
 
-int code_of(float x, float inverse) { return static_cast<int>(std::nearbyint(x * inverse)); }
+// What a code of numbers up to `max` stands for when codes go up to `limit`.
+struct Step {
+  Step(float max, float limit) {
+    if (max > Q8Page::kMinScale) size = max / limit, inverse = limit / max;
+  }
+  int code(float x) const { return static_cast<int>(std::nearbyint(x * inverse)); }
+
+  float size = 0, inverse = 0;
+};
 
 // Of one page, as KeyBoundsLayout says.
 template <typename Byte>
@@ -62,32 +68,29 @@ void bound_keys(const std::byte* page, size_t head_dim, const WideChannels& wide
     float lo = kLargestHalf, hi = -kLargestHalf;
     for (int slot = part * kPartSize; slot < (part + 1) * kPartSize; ++slot) {
       const float key = keys.key(d, slot);
-      lo = key < lo ? key : lo;
+      lo = key < lo ? key : lo;  // what is not a number bounds nothing
       hi = key > hi ? key : hi;
     }
     largest[d] = lo > hi ? 0 : std::min(hi, kLargestHalf), smallest[d] = lo > hi ? 0 : std::max(lo, -kLargestHalf);
     float& max = places[d] < 0 ? narrow_max : wide_max;
     max = std::max({max, std::fabs(largest[d]), std::fabs(smallest[d])});
   }
-  const float narrow_inverse = narrow_max > kMinScale ? kMaxNarrow / narrow_max : 0,
-              wide_inverse = wide_max > kMinScale ? kMaxWide / wide_max : 0,
-              narrow_scale = narrow_max > kMinScale ? narrow_max / kMaxNarrow : 0,
-              wide_scale = wide_max > kMinScale ? wide_max / kMaxWide : 0;
+  const Step narrow(narrow_max, kMaxNarrow), wider(wide_max, kMaxWide);
   for (int i = 0; i < wide.in_bounds; ++i) std::memset(to.wide(i, part), 0, 4);  // where the list is filled up
   for (size_t d = 0; d < head_dim; ++d) {
     std::memset(to.narrow(d, part), 0, 2);
     if (places[d] < 0) {
-      const int8_t pair[2] = {static_cast<int8_t>(code_of(largest[d], narrow_inverse)),
-                              static_cast<int8_t>(code_of(-smallest[d], narrow_inverse))};
+      const int8_t pair[2] = {static_cast<int8_t>(narrow.code(largest[d])),
+                              static_cast<int8_t>(narrow.code(-smallest[d]))};
       std::memcpy(to.narrow(d, part), pair, sizeof pair);
     } else {
-      const int16_t pair[2] = {static_cast<int16_t>(code_of(largest[d], wide_inverse)),
-                               static_cast<int16_t>(code_of(-smallest[d], wide_inverse))};
+      const int16_t pair[2] = {static_cast<int16_t>(wider.code(largest[d])),
+                               static_cast<int16_t>(wider.code(-smallest[d]))};
       std::memcpy(to.wide(places[d], part), pair, sizeof pair);
     }
   }
-  std::memcpy(to.narrow_scale(part), &narrow_scale, 4);
-  std::memcpy(to.wide_scale(part), &wide_scale, 4);
+  std::memcpy(to.narrow_scale(part), &narrow.size, 4);
+  std::memcpy(to.wide_scale(part), &wider.size, 4);
 }
 
 template <typename T>
@@ -109,13 +112,10 @@ struct BoundQuery {
       max = std::fmax(max, std::fabs(q[d]));
     }
     if (!finite) return;
-    const auto narrow_limit = static_cast<float>(kMaxNarrowQuery);
-    const auto wide_limit = static_cast<float>(args.wide.in_bounds > 0 ? max_wide_query(args.wide.in_bounds) : 0);
-    const float narrow_inverse = narrow_max > kMinScale ? narrow_limit / narrow_max : 0,
-                wide_inverse = wide_max > kMinScale ? wide_limit / wide_max : 0;
-    narrow_unit = narrow_max > kMinScale ? narrow_max / narrow_limit * args.softmax_scale : 0;
-    wide_unit = wide_max > kMinScale ? wide_max / wide_limit * args.softmax_scale : 0;
-    for (size_t d = 0; d < codes.size(); ++d) codes[d] = code_of(q[d], places[d] < 0 ? narrow_inverse : wide_inverse);
+    const int wide_limit = args.wide.in_bounds > 0 ? max_wide_query(args.wide.in_bounds) : 1;
+    const Step narrow(narrow_max, static_cast<float>(kMaxNarrowQuery)), wider(wide_max, static_cast<float>(wide_limit));
+    narrow_unit = narrow.size * args.softmax_scale, wide_unit = wider.size * args.softmax_scale;
+    for (size_t d = 0; d < codes.size(); ++d) codes[d] = (places[d] < 0 ? narrow : wider).code(q[d]);
   }
 
   std::vector<int> places;

@@ -242,6 +242,53 @@ void bench_attention(Bench& bench, const CpuKernels& kernels, KvType type) {
              [&] { kernels.store_kv[static_cast<int>(type)](k.data(), v.data(), kHeadDim, wide, memory.data(), 17); });
 }
 
+// One token of a KV head of the 0.5B or the 1.5B at 32,000 positions; bounds of random keys.
+void bench_choice(Bench& bench, const CpuKernels& kernels, int group, int head_dim) {
+  constexpr int64_t kPages = 500;
+  constexpr int32_t kTopK = 384;
+  constexpr int16_t kWide[] = {0, 1, 2, 3};
+  const WideChannels wide{kWide, 4, 4};
+  const auto dim = static_cast<size_t>(head_dim);
+  const size_t keys_bytes = kv_page_layout(KvType::f16, dim, 4).bytes, bounds_bytes = key_bounds_layout(dim, 4).bytes;
+  Random random(5);
+  GuardedArray<std::byte> keys(keys_bytes), bounds(kPages * bounds_bytes);
+  std::vector<int32_t> pages(kPages), parts(kTopK);
+  for (int32_t page = 0; page < kPages; ++page) {
+    pages[page] = kPages - 1 - page;
+    for (size_t slot = 0; slot < kPageSize; ++slot) {
+      const GuardedArray<float> k = random_floats(random, dim);
+      kernels.store_kv[static_cast<int>(KvType::f16)](k.data(), k.data(), dim, wide, keys.data(), slot);
+    }
+    for (int part = 0; part < kPageParts; ++part)
+      kernels.bound_keys[static_cast<int>(KvType::f16)](keys.data(), dim, wide, part,
+                                                        bounds.data() + page * bounds_bytes);
+  }
+  const GuardedArray<float> q = random_floats(random, group * dim);
+  GuardedArray<float> scratch(choice_scratch_floats(group, dim, 4, kPages));
+  const AttentionArgs args{.q = q.data(),
+                           .q_stride = group * dim,
+                           .out = nullptr,
+                           .out_stride = 0,
+                           .base = bounds.data(),
+                           .pages = pages.data(),
+                           .page_stride = bounds_bytes,
+                           .num_tokens = 1,
+                           .first_position = kPages * kPageSize - 1,
+                           .group = group,
+                           .head_dim = head_dim,
+                           .window = 1024,
+                           .num_sinks = 64,
+                           .softmax_scale = 1 / std::sqrt(static_cast<float>(head_dim)),
+                           .wide = wide,
+                           .scratch = scratch.data(),
+                           .memory = {.top_k = kTopK}};
+  const PageRange range = memory_pages(args, args.first_position);
+  const auto seen = static_cast<double>(range.end - range.begin);
+  bench.time("choose_memory 32k, " + std::to_string(group) + " x " + std::to_string(head_dim), kernels.name,
+             seen * bounds_bytes, seen * kPageParts * group * head_dim,
+             [&] { kernels.choose_memory(args, parts.data()); });
+}
+
 void run_bench(const std::string& filter) {
   Bench bench(filter);
   for (const CpuIsa isa : runnable_rungs()) {
@@ -250,6 +297,8 @@ void run_bench(const std::string& filter) {
     bench_rows(bench, kernels);
     bench_gemm_f32(bench, kernels);
     for (const KvType type : kKvTypes) bench_attention(bench, kernels, type);
+    bench_choice(bench, kernels, 7, 64);
+    bench_choice(bench, kernels, 6, 128);
   }
 }
 
